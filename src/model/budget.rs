@@ -1,0 +1,68 @@
+//! The one number that bounds memory.
+
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A pool of bytes that may be held at once. Clones share the pool.
+///
+/// Counted in units of 1 KiB, rounded up, so that a pool of up to 4 TiB fits the semaphore's counters.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    units: Arc<Semaphore>,
+    total: u32,
+}
+
+/// A share of a [`Budget`]; given back when dropped.
+#[derive(Debug)]
+pub struct Permit(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+
+const UNIT: usize = 1024;
+
+impl Budget {
+    /// A pool of that many bytes, at least one unit.
+    pub fn new(bytes: usize) -> Self {
+        let total = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
+        Budget { units: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    /// Waits until that many bytes are free, in order of asking. A request larger than the whole pool waits for all
+    /// of it, so that a single row larger than the budget passes alone instead of never.
+    pub async fn take(&self, bytes: usize) -> Permit {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.total);
+        Permit(self.units.clone().acquire_many_owned(units).await.ok())
+    }
+
+    /// Takes that many bytes if they are free at once. See [`Budget::take`].
+    pub fn try_take(&self, bytes: usize) -> Option<Permit> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.total);
+        self.units.clone().try_acquire_many_owned(units).ok().map(|permit| Permit(Some(permit)))
+    }
+
+    /// Bytes in use now.
+    pub fn used(&self) -> usize {
+        (self.total as usize).saturating_sub(self.units.available_permits()) * UNIT
+    }
+
+    /// Bytes in all.
+    pub fn total(&self) -> usize {
+        self.total as usize * UNIT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn shares_come_back_and_a_giant_passes_alone() {
+        let budget = Budget::new(4 * UNIT);
+        let small = budget.take(1).await;
+        assert_eq!(budget.used(), UNIT);
+        assert!(budget.try_take(100 * UNIT).is_none(), "a giant waits for the whole pool");
+        drop(small);
+        let giant = budget.take(100 * UNIT).await;
+        assert_eq!(budget.used(), budget.total());
+        drop(giant);
+        assert_eq!(budget.used(), 0);
+    }
+}

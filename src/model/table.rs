@@ -1,0 +1,103 @@
+//! Tables and columns as the source describes them.
+
+use std::fmt;
+
+/// A table's stable id in the source (PostgreSQL: the relation's OID).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u32);
+
+/// A table's name in the source. Orders and prints as `schema.name`, unquoted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    /// The schema (PostgreSQL's word; "database" elsewhere).
+    pub schema: String,
+    /// The table within it.
+    pub name: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// What kind of value a column holds, resolved by the source. Closed: sinks match on it without `_`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    /// `t` or `f`.
+    Bool,
+    /// 16-bit integer.
+    Int16,
+    /// 32-bit integer.
+    Int32,
+    /// 64-bit integer.
+    Int64,
+    /// Single precision; text may be `NaN`, `Infinity`, `-Infinity`.
+    Float32,
+    /// Double precision; text may be `NaN`, `Infinity`, `-Infinity`.
+    Float64,
+    /// Exact decimal. `None`: any number of digits. Scale may be negative or larger than the precision.
+    Numeric {
+        /// Digits in all and digits after the point.
+        digits: Option<(u16, i16)>,
+    },
+    /// Text of any length.
+    Text,
+    /// Text with a bound in characters, if one is declared.
+    Varchar {
+        /// The bound, in characters.
+        chars: Option<u32>,
+    },
+    /// Blank-padded text; the padding is part of the value.
+    Char {
+        /// The declared length, in characters.
+        chars: u32,
+    },
+    /// `YYYY-MM-DD`, possibly with ` BC`, more year digits, or `infinity`.
+    Date,
+    /// Date and time without zone.
+    Timestamp,
+    /// Date and time, its text always in UTC.
+    TimestampTz,
+    /// 36 characters.
+    Uuid,
+    /// A document kept as written.
+    Json,
+    /// A document kept by meaning.
+    Jsonb,
+    /// Bytes, as `\x` and hexadecimal digits.
+    Bytea,
+    /// Anything else, carried as its text. Holds the source's name for the type.
+    Other(String),
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Column {
+    /// Name in the source.
+    pub name: String,
+    /// Kind of value.
+    pub ty: ColumnType,
+    /// Whether NULL can occur. True where the source did not say.
+    pub nullable: bool,
+}
+
+/// A table as of one point in the stream. Never changes; a changed table is a new value with a new version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TableSchema {
+    /// Id in the source.
+    pub id: TableId,
+    /// Name in the source.
+    pub name: TableName,
+    /// Columns in the order rows carry them.
+    pub columns: Vec<Column>,
+    /// Positions in `columns` of the key columns, in key order. Never empty.
+    pub key: Vec<usize>,
+}
+
+impl TableSchema {
+    /// Whether the column at this position belongs to the key.
+    pub fn is_key(&self, column: usize) -> bool {
+        self.key.contains(&column)
+    }
+}
