@@ -43,9 +43,10 @@ impl ColumnSet {
 
     /// The columns in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        std::iter::once(self.first).chain(self.more.iter().copied()).enumerate().flat_map(|(word, bits)| {
-            (0..64).filter(move |bit| bits & 1 << bit != 0).map(move |bit| word * 64 + bit)
-        })
+        std::iter::once(self.first)
+            .chain(self.more.iter().copied())
+            .enumerate()
+            .flat_map(|(word, bits)| (0..64).filter(move |bit| bits & 1 << bit != 0).map(move |bit| word * 64 + bit))
     }
 }
 

@@ -10,6 +10,7 @@ mod load;
 mod lsn;
 mod reason;
 mod row;
+mod stage;
 mod table;
 
 pub use budget::{Budget, Permit};
@@ -19,4 +20,5 @@ pub use load::{Load, LoadRow, Op, Present};
 pub use lsn::{Lsn, ParseLsnError};
 pub use reason::{Class, Reason};
 pub use row::{Columns, Row, RowBuilder, Value};
+pub use stage::{Stage, TableState};
 pub use table::{Column, ColumnType, TableId, TableName, TableSchema};

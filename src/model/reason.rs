@@ -43,7 +43,14 @@ impl Reason {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Reason { code, class, object: object.into(), message: message.into(), remedy: remedy.into(), sql: String::new() }
+        Reason {
+            code,
+            class,
+            object: object.into(),
+            message: message.into(),
+            remedy: remedy.into(),
+            sql: String::new(),
+        }
     }
 
     /// Adds statements to paste.

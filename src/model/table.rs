@@ -89,6 +89,8 @@ pub struct TableSchema {
     pub id: TableId,
     /// Name in the source.
     pub name: TableName,
+    /// Name wanted in the target, within the target's one database.
+    pub target: String,
     /// Columns in the order rows carry them.
     pub columns: Vec<Column>,
     /// Positions in `columns` of the key columns, in key order. Never empty.

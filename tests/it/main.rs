@@ -1,1 +1,1 @@
-
+//! Tests that need only this machine.

@@ -1,0 +1,100 @@
+//! Where rows go.
+//!
+//! In: a [`Load`] and the ticket it goes under. Out: its [`Fate`]. Always: when a load is reported done it is durable,
+//! and all of its rows are in. Not here: order, retries and pauses (`pipeline`). Start at [`Sink`]; `starrocks` is the
+//! one there is.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::model::{Load, Reason, TableSchema};
+
+pub mod starrocks;
+
+/// Under what name a load is known to the sink (StarRocks: its label). A retry of the same load keeps its ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(pub String);
+
+/// What a successful load did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Rows loaded.
+    pub rows: u64,
+    /// Size of the body in bytes.
+    pub bytes: u64,
+}
+
+/// What became of a load whose answer was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in.
+    Loaded,
+    /// It is not in and will not be: send it again under the same ticket.
+    NotLoaded,
+    /// The sink is still at work on it: ask again.
+    Pending,
+}
+
+/// Why a load did not return as done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadError {
+    /// Nothing was loaded; the same load may succeed later.
+    Retry(Reason),
+    /// Like `Retry`, and the sink is overloaded with small loads: pause longer and make larger ones.
+    SlowDown(Reason),
+    /// It may or may not be in. Ask [`Sink::fate`] before anything newer of the table is sent.
+    Unknown(Reason),
+    /// Nothing was loaded, and sending it again cannot help until a person acts.
+    Refused(Reason),
+}
+
+/// How a table's deletes travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletes {
+    /// In the same load as full rows.
+    WithRows,
+    /// In a load of their own that brings the key alone.
+    Alone,
+}
+
+/// A target for rows.
+pub trait Sink: Send + Sync + 'static {
+    /// Checks that the sink can be reached and used at all, and settles loads that an earlier life of this pipeline
+    /// left unfinished, so that none of them can land late. Idempotent.
+    ///
+    /// # Errors
+    /// Every problem found, not only the first.
+    fn setup(&self) -> impl Future<Output = Result<(), Vec<Reason>>> + Send;
+
+    /// Makes the target of a table ready for rows of this schema: creates it if missing and allowed, checks key and
+    /// columns. Called before the table's first load and after every change of its schema; no load of the table runs
+    /// meanwhile. Idempotent.
+    ///
+    /// # Errors
+    /// Every problem found with this table.
+    fn prepare(&self, schema: Arc<TableSchema>) -> impl Future<Output = Result<(), Vec<Reason>>> + Send;
+
+    /// How deletes of this table travel. Only asked after a successful `prepare`.
+    fn deletes(&self, schema: &TableSchema) -> Deletes;
+
+    /// A new ticket for a load of this table.
+    fn ticket(&self, schema: &TableSchema) -> Ticket;
+
+    /// Tries once to load.
+    ///
+    /// # Errors
+    /// What is known of the outcome; see [`LoadError`].
+    fn load(&self, ticket: &Ticket, load: &Load) -> impl Future<Output = Result<Loaded, LoadError>> + Send;
+
+    /// Asks what became of a load.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the sink cannot be asked now.
+    fn fate(&self, ticket: &Ticket) -> impl Future<Output = Result<Fate, Reason>> + Send;
+
+    /// Removes all rows of a table. Idempotent.
+    ///
+    /// # Errors
+    /// As [`Sink::load`], except `Unknown`: asking again is harmless.
+    fn truncate(&self, schema: &TableSchema) -> impl Future<Output = Result<(), LoadError>> + Send;
+}

@@ -1,0 +1,76 @@
+//! Where changes come from.
+//!
+//! In: a position to start at. Out: [`Block`]s of events in commit order, and later the rows of a first copy. Always:
+//! a position is confirmed to the server only after it came in through `confirm`. Not here: batching, order of loads,
+//! when a position is durable. Start at [`Source`]; `postgres` is the one there is.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::checkpoint::Store;
+use crate::model::{Block, Budget, Lsn, Reason, Row, TableSchema};
+
+pub mod postgres;
+
+/// What setup found and made ready.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Where the stream is to start: our own checkpoint, or the slot's first position.
+    pub start: Lsn,
+    /// The tables as they are now.
+    pub tables: Vec<Arc<TableSchema>>,
+    /// Whether an operator paused the pipeline before the restart.
+    pub paused: bool,
+    /// What a person should know, one sentence each (existing rows are not copied, for one).
+    pub notes: Vec<String>,
+}
+
+/// The stream's connections to the rest.
+#[derive(Debug)]
+pub struct Ends {
+    /// Where blocks go. Reading waits when it is full.
+    pub blocks: mpsc::Sender<Block>,
+    /// The budget to take each block's bytes from. Reading waits when it is used up; feedback does not.
+    pub budget: Budget,
+    /// The position that may be confirmed. Only grows.
+    pub confirm: watch::Receiver<Lsn>,
+    /// Whether reading is to pause. Feedback goes on.
+    pub paused: watch::Receiver<bool>,
+    /// Turns true when the stream is to end: what `confirm` holds is told, the connection is closed in order.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// A source of changes.
+pub trait Source: Send + Sync + 'static {
+    /// Where its checkpoint is kept.
+    type Checkpoints: Store;
+
+    /// Checks everything the stream needs and makes what is missing. Idempotent. Never drops anything.
+    ///
+    /// # Errors
+    /// Every problem found, not only the first.
+    fn setup(&self) -> impl Future<Output = Result<Ready, Vec<Reason>>> + Send;
+
+    /// The store of this pipeline's checkpoint. Usable after a first successful `setup`; it fills in the identity
+    /// (system, slot, publication) that `setup` saw.
+    fn checkpoints(&self) -> Arc<Self::Checkpoints>;
+
+    /// Streams from a position until told to stop or until something breaks. The first event is `Resumed`.
+    ///
+    /// # Errors
+    /// Why it ended, unless it was told to.
+    fn stream(&self, from: Lsn, ends: Ends) -> impl Future<Output = Result<(), Reason>> + Send;
+
+    /// Reads rows as they are now by key: for each of `keys` (rows of which the key columns count), the whole row in
+    /// the columns of `schema`, or `None` if there is no such row.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the source cannot be asked.
+    fn fetch(
+        &self,
+        schema: Arc<TableSchema>,
+        keys: Vec<Row>,
+    ) -> impl Future<Output = Result<Vec<Option<Row>>, Reason>> + Send;
+}

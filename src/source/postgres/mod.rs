@@ -1,0 +1,39 @@
+//! PostgreSQL as a source, by logical replication with pgoutput.
+
+use std::time::Duration;
+
+mod conninfo;
+mod pattern;
+
+pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
+pub use pattern::{PatternError, TablePattern};
+
+/// What the source needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How to reach the server.
+    pub connect: ConnectOptions,
+    /// Name of the pipeline; part of `application_name` and key of the checkpoint.
+    pub pipeline: String,
+    /// Slot name, at most 63 bytes of `a-z0-9_`.
+    pub slot: String,
+    /// Publication name.
+    pub publication: String,
+    /// Which tables.
+    pub tables: Vec<TablePattern>,
+    /// What to do about tables' replica identity.
+    pub replica_identity: ReplicaIdentity,
+    /// Schema of the checkpoint table.
+    pub checkpoint_schema: String,
+    /// How long slot creation may wait for running transactions.
+    pub slot_create_timeout: Duration,
+}
+
+/// What setup does about replica identities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaIdentity {
+    /// Leave them alone; tables without a usable one are refused.
+    Auto,
+    /// Set FULL on every table.
+    Full,
+}
