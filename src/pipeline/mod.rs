@@ -16,6 +16,8 @@ mod retry;
 mod schema_cache;
 mod worker;
 
+pub(crate) use retry::pause;
+
 pub use worker::{MissingValues, Pipeline, Progress};
 
 /// When a flush unit is closed.
@@ -28,3 +30,29 @@ pub struct Options {
     /// Least time between two units that are closed by time.
     pub flush_interval: Duration,
 }
+
+impl Options {
+    /// Bounds within which the settings make sense, under a memory budget of so many bytes.
+    ///
+    /// # Errors
+    /// The setting's name and what is wrong with it.
+    pub fn check(&self, memory_budget: usize) -> Result<(), (&'static str, String)> {
+        let bytes_max = memory_budget as u64 / 4;
+        if self.flush_rows == 0 {
+            return Err(("FLUSH_SIZE", "must be at least 1".to_owned()));
+        }
+        if !(FLUSH_BYTES_LEAST..=bytes_max).contains(&self.flush_bytes) {
+            let problem = format!(
+                "must be at least {FLUSH_BYTES_LEAST} and at most a quarter of MEMORY_BUDGET, which is {bytes_max} bytes"
+            );
+            return Err(("FLUSH_BYTES", problem));
+        }
+        if self.flush_interval > FLUSH_INTERVAL_LONGEST {
+            return Err(("FLUSH_INTERVAL_MS", "must be at most an hour".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+const FLUSH_BYTES_LEAST: u64 = 64 << 10;
+const FLUSH_INTERVAL_LONGEST: Duration = Duration::from_secs(3600);
