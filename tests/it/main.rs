@@ -1,1 +1,4 @@
 //! Tests that need only this machine.
+
+mod documents;
+mod layers;
