@@ -17,8 +17,6 @@ cargo fmt --all --check
 say "lints"
 cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 say "tests"
-# The end-to-end tests run the real binaries, so those are built first, with the tests' features.
-cargo build --locked --workspace --bins --all-features
 cargo test --locked --workspace --all-features
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
