@@ -4,6 +4,8 @@ use std::time::Duration;
 
 mod conninfo;
 mod pattern;
+mod tables;
+mod wire;
 
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
 pub use pattern::{PatternError, TablePattern};
