@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 mod conninfo;
+mod decode;
 mod pattern;
 mod tables;
+mod types;
 mod wire;
 
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
