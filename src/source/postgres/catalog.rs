@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use tokio_postgres::{Client, Row};
 
-use super::sql::failed;
+use super::quote::identifier;
+use super::sqlstate::query_reason;
 use super::{Identity, TablePattern, WireType};
 use crate::model::{Reason, TableName};
 
@@ -171,19 +172,24 @@ const LEAVES: &str = "
     WHERE t.isleaf
     ORDER BY r.root, n.nspname, c.relname";
 
+/// A table's name, qualified and quoted.
+pub(super) fn quoted(name: &TableName) -> String {
+    format!("{}.{}", identifier(&name.schema), identifier(&name.name))
+}
+
 /// The relations that the patterns name, by name. Kinds that can never hold rows (indexes, sequences) are no match.
 pub(super) async fn matching(client: &Client, patterns: &[TablePattern]) -> Result<Vec<Relation>, Reason> {
     let schemas: Vec<&str> = patterns.iter().map(|pattern| pattern.schema.as_str()).collect();
     let names: Vec<Option<&str>> = patterns.iter().map(|pattern| pattern.table.as_deref()).collect();
     let statement = format!("{RELATION}{MATCHING}");
-    let rows = client.query(&statement, &[&schemas, &names]).await.map_err(|error| failed("read tables", &error))?;
+    let rows = client.query(&statement, &[&schemas, &names]).await.map_err(|error| query_reason(&error, "reading tables"))?;
     complete(client, rows).await
 }
 
 /// The relations of these OIDs that still exist, by name.
 pub(super) async fn by_id(client: &Client, ids: &[u32]) -> Result<Vec<Relation>, Reason> {
     let statement = format!("{RELATION}{BY_ID}");
-    let rows = client.query(&statement, &[&ids]).await.map_err(|error| failed("read tables", &error))?;
+    let rows = client.query(&statement, &[&ids]).await.map_err(|error| query_reason(&error, "reading tables"))?;
     complete(client, rows).await
 }
 
@@ -206,7 +212,7 @@ async fn complete(client: &Client, rows: Vec<Row>) -> Result<Vec<Relation>, Reas
 }
 
 async fn columns(client: &Client, ids: &[u32]) -> Result<HashMap<u32, Vec<Attribute>>, Reason> {
-    let rows = client.query(COLUMNS, &[&ids]).await.map_err(|error| failed("read columns", &error))?;
+    let rows = client.query(COLUMNS, &[&ids]).await.map_err(|error| query_reason(&error, "reading columns"))?;
     let mut columns: HashMap<u32, Vec<Attribute>> = HashMap::new();
     for row in rows {
         columns.entry(row.get(0)).or_default().push(Attribute {
@@ -222,7 +228,7 @@ async fn columns(client: &Client, ids: &[u32]) -> Result<HashMap<u32, Vec<Attrib
 }
 
 async fn indexes(client: &Client, ids: &[u32]) -> Result<HashMap<u32, Vec<Index>>, Reason> {
-    let rows = client.query(INDEXES, &[&ids]).await.map_err(|error| failed("read indexes", &error))?;
+    let rows = client.query(INDEXES, &[&ids]).await.map_err(|error| query_reason(&error, "reading indexes"))?;
     let mut indexes: HashMap<u32, Vec<Index>> = HashMap::new();
     for row in rows {
         indexes.entry(row.get(0)).or_default().push(Index {
@@ -242,7 +248,7 @@ async fn leaves(client: &Client, roots: &[u32]) -> Result<HashMap<u32, Vec<Leaf>
     if roots.is_empty() {
         return Ok(leaves);
     }
-    let rows = client.query(LEAVES, &[&roots]).await.map_err(|error| failed("read partitions", &error))?;
+    let rows = client.query(LEAVES, &[&roots]).await.map_err(|error| query_reason(&error, "reading partitions"))?;
     for row in rows {
         let Some(kind) = kind(row.get(4)) else { continue };
         leaves.entry(row.get(0)).or_default().push(Leaf {

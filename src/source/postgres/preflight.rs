@@ -6,7 +6,8 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use super::sql::{failed, identifier};
+use super::quote::identifier;
+use super::sqlstate::query_reason;
 use crate::model::{Class, Lsn, Reason};
 
 /// The oldest server that is supported, as `server_version_num` tells it.
@@ -89,7 +90,7 @@ const SERVER: &str = "
 
 /// Reads the facts.
 pub(super) async fn inspect(client: &Client) -> Result<Server, Reason> {
-    let row = client.query_one(SERVER, &[]).await.map_err(|error| failed("read the server's settings", &error))?;
+    let row = client.query_one(SERVER, &[]).await.map_err(|error| query_reason(&error, "reading the server's settings"))?;
     let flushed: Option<PgLsn> = row.get(10);
     Ok(Server {
         version: row.get(0),

@@ -13,7 +13,9 @@ use tokio_postgres::Client;
 
 use super::catalog::Kind;
 use super::selection::Selected;
-use super::sql::{failed, identifier, literal, table};
+use super::catalog::quoted;
+use super::quote::{identifier, literal};
+use super::sqlstate::query_reason;
 use crate::model::{Class, Reason, TableName};
 
 /// From this version on publications know schemas, row filters and column lists.
@@ -186,7 +188,7 @@ impl Plan {
     /// The statements; empty if nothing is to be done. `ONLY` keeps heirs of an ordinary table out.
     pub(super) fn sql(&self, publication: &str, pipeline: &str) -> String {
         let tables = |names: &[TableName]| {
-            names.iter().map(|name| format!("ONLY {}", table(name))).collect::<Vec<_>>().join(", ")
+            names.iter().map(|name| format!("ONLY {}", quoted(name))).collect::<Vec<_>>().join(", ")
         };
         let name = identifier(publication);
         let mut sql = String::new();
@@ -362,7 +364,7 @@ pub(super) async fn fingerprint(
     let schemas = if version >= WITH_FILTERS { ROW_VERSIONS_OF_SCHEMAS } else { "" };
     let statement = format!("{ROW_VERSIONS}{schemas}");
     let rows =
-        client.query(&statement, &[&name, &tables]).await.map_err(|error| failed("read the publication", &error))?;
+        client.query(&statement, &[&name, &tables]).await.map_err(|error| query_reason(&error, "reading the publication"))?;
     let mut fingerprint = Fingerprint::default();
     for row in &rows {
         // Words that the statement itself builds always fit.
@@ -378,7 +380,7 @@ pub(super) async fn inspect(
     name: &str,
     tables: &[u32],
 ) -> Result<Option<Publication>, Reason> {
-    let read = |error| failed("read the publication", &error);
+    let read = |error| query_reason(&error, "reading the publication");
     let Some(row) = client.query_opt(PUBLICATION, &[&name]).await.map_err(read)? else { return Ok(None) };
     let named = client.query(NAMED, &[&name]).await.map_err(read)?;
     let members = if version >= WITH_FILTERS { MEMBERS } else { MEMBERS_14 };

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::catalog::{self, Kind, Leaf, Persistence, Relation};
-use super::sql::{identifier, table};
+use super::catalog::quoted;
+use super::quote::identifier;
 use super::types::column_type;
 use super::{Identity, KnownTable, ReplicaIdentity, TablePattern};
 use crate::model::{Class, Column, Reason, TableId, TableName, TableSchema};
@@ -189,7 +190,7 @@ fn supported(candidate: &Candidate<'_>, own_schema: &str, selection: &mut Select
         (_, Kind::Foreign, _) => ("is a foreign table", None),
         (_, _, Persistence::Temporary) => ("is a temporary table", None),
         (_, _, Persistence::Unlogged) => {
-            ("is an unlogged table", Some(format!("ALTER TABLE {} SET LOGGED;", table(name))))
+            ("is an unlogged table", Some(format!("ALTER TABLE {} SET LOGGED;", quoted(name))))
         }
         _ if relation.has_heirs => ("has tables that inherit from it", None),
         _ => return true,
@@ -244,7 +245,7 @@ fn column_collisions(relation: &Relation) -> Vec<Reason> {
             let remedy = "rename one of them: the target does not tell them apart";
             let sql = format!(
                 "ALTER TABLE {} RENAME COLUMN {} TO new_name;",
-                table(&relation.name),
+                quoted(&relation.name),
                 identifier(&column.name)
             );
             findings.push(Reason::new("COLUMN_COLLISION", Class::Wait, object, message, remedy).with_sql(sql));
@@ -279,7 +280,7 @@ fn why_no_key(relation: &Relation, mode: ReplicaIdentity) -> &'static str {
 }
 
 fn no_key(relation: &Relation, why: String) -> Reason {
-    let name = table(&relation.name);
+    let name = quoted(&relation.name);
     let primary = catalog::key(Identity::Default, &relation.indexes);
     let sql = match (primary, catalog::candidate(&relation.indexes)) {
         (Some(_), _) => format!("ALTER TABLE {name} REPLICA IDENTITY DEFAULT;"),
@@ -310,7 +311,7 @@ fn partition_findings(relation: &Relation, key: Option<&[String]>, mode: Replica
         let message = format!("partition {object} has another replica identity than {}", relation.name);
         let remedy = "give the partition the identity of its table";
         let identity = if relation.identity == Identity::Full { "FULL" } else { "DEFAULT" };
-        let sql = format!("ALTER TABLE {} REPLICA IDENTITY {identity};", table(&leaf.name));
+        let sql = format!("ALTER TABLE {} REPLICA IDENTITY {identity};", quoted(&leaf.name));
         Reason::new("NO_KEY", Class::Wait, object, message, remedy).with_sql(sql)
     };
     relation.leaves.iter().filter(|leaf| !fits(leaf)).map(finding).collect()
@@ -331,7 +332,7 @@ fn identity_grants(relation: &Relation, mode: ReplicaIdentity) -> Vec<Reason> {
     let finding = |(name, _): (&TableName, bool)| {
         let message = format!("REPLICA_IDENTITY=full needs ownership of {name} to change its replica identity");
         let remedy = "run the statement as the table's owner, or set REPLICA_IDENTITY=auto";
-        let sql = format!("ALTER TABLE {} REPLICA IDENTITY FULL;", table(name));
+        let sql = format!("ALTER TABLE {} REPLICA IDENTITY FULL;", quoted(name));
         Reason::new("SOURCE_PRIVILEGE", Class::Wait, name.to_string(), message, remedy).with_sql(sql)
     };
     not_full(relation).filter(|(_, owned)| !owned).map(finding).collect()
@@ -342,7 +343,7 @@ fn read_grants(relation: &Relation, role: &str) -> Vec<Reason> {
     let name = &relation.name;
     let grants = [
         (relation.usage, "USAGE", format!("SCHEMA {}", identifier(&name.schema)), format!("schema {}", name.schema)),
-        (relation.select, "SELECT", table(name), format!("table {name}")),
+        (relation.select, "SELECT", quoted(name), format!("table {name}")),
     ];
     let finding = |(_, right, object, words): (bool, &str, String, String)| {
         let message = format!("role {role} lacks {right} on {words}, needed to read rows again whose large values the stream left out");

@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use tokio_postgres::Client;
-use tokio_postgres::types::PgLsn;
+use tokio_postgres::types::{PgLsn, ToSql};
 
-use super::sql::{failed, literal};
+use super::quote::literal;
+use super::sqlstate::query_reason;
 use crate::model::{Class, Lsn, Reason};
 use crate::status::SlotHealth;
 
@@ -91,7 +92,7 @@ pub(super) async fn inspect(client: &Client, version: i32, name: &str) -> Result
         _ => "NULL::text",
     };
     let statement = format!("{SLOT}, {invalidated}{SLOT_FROM}");
-    let row = client.query_opt(&statement, &[&name]).await.map_err(|error| failed("read the slot", &error))?;
+    let row = client.query_opt(&statement, &[&name]).await.map_err(|error| query_reason(&error, "reading the slot"))?;
     let lsn = |lsn: Option<PgLsn>| lsn.map_or(Lsn::INVALID, |lsn| Lsn(lsn.into()));
     Ok(row.map(|row| Slot {
         logical: row.get(0),
@@ -190,11 +191,12 @@ pub(super) async fn create(
     name: &str,
     patience: Duration,
 ) -> Result<Lsn, Reason> {
-    let make = |error| failed("create the slot", &error);
+    let make = |error| query_reason(&error, "creating the slot");
     let row = worker.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await.map_err(make)?;
     let pid: i32 = row.get(0);
     let statement = "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')";
-    let creation = worker.query_one(statement, &[&name]);
+    let parameters: [&(dyn ToSql + Sync); 1] = [&name];
+    let creation = worker.query_one(statement, &parameters);
     tokio::pin!(creation);
     let first = |row: tokio_postgres::Row| Lsn(row.get::<_, PgLsn>(0).into());
     if let Ok(done) = tokio::time::timeout(patience, &mut creation).await {
@@ -202,7 +204,7 @@ pub(super) async fn create(
     }
     let blockers = blockers(observer, pid).await?;
     let cancel = "SELECT pg_catalog.pg_cancel_backend($1)";
-    observer.execute(cancel, &[&pid]).await.map_err(|error| failed("cancel the slot's creation", &error))?;
+    observer.execute(cancel, &[&pid]).await.map_err(|error| query_reason(&error, "cancelling the slot's creation"))?;
     match tokio::time::timeout(CANCEL_GRACE, creation).await {
         // It came through in the last moment.
         Ok(Ok(row)) => Ok(first(row)),
@@ -211,7 +213,7 @@ pub(super) async fn create(
 }
 
 async fn blockers(observer: &Client, pid: i32) -> Result<Vec<Blocker>, Reason> {
-    let read = |error| failed("find what blocks the slot's creation", &error);
+    let read = |error| query_reason(&error, "finding what blocks the slot's creation");
     let rows = observer.query(BLOCKERS, &[&pid]).await.map_err(read)?;
     let known = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".to_owned());
     let since = |seconds: Option<i64>| seconds.map_or_else(|| "?".to_owned(), |seconds| seconds.to_string());
