@@ -2,8 +2,31 @@
 
 use std::time::Duration;
 
+mod catalog;
+mod checkpoints;
+mod client;
 mod conninfo;
+mod decode;
+mod fetch;
+mod login;
 mod pattern;
+mod preflight;
+mod publication;
+mod quote;
+mod replication;
+mod resume;
+mod selection;
+mod setup;
+mod slot;
+mod sqlstate;
+mod tables;
+mod tls;
+mod transport;
+mod types;
+mod watcher;
+mod wire;
+
+use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
 pub use pattern::{PatternError, TablePattern};
