@@ -3,8 +3,16 @@
 use std::time::Duration;
 
 mod conninfo;
+mod core;
 mod decode;
+mod ending;
+mod framing;
+mod gulp;
+mod low_water;
+mod pace;
 mod pattern;
+mod reader;
+mod standby;
 mod tables;
 mod types;
 mod wire;
