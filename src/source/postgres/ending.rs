@@ -3,67 +3,41 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::{BufMut, BytesMut};
+use postgres_protocol::message::backend::Message;
+
 use super::framing::FramingError;
+use super::sqlstate::{self, Asked, ServerError};
 use crate::model::{Class, Reason};
 
-/// What the server says in an ErrorResponse (PostgreSQL 18 documentation, 54.8 "Error and Notice Message Fields").
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct ServerError {
-    /// SQLSTATE; empty if it was not told.
-    pub(super) sqlstate: String,
-    /// The primary message.
-    pub(super) message: String,
-}
-
-impl ServerError {
-    /// Reads the body of an ErrorResponse. Takes what there is: a broken one is no worse than the error it tells.
-    pub(super) fn read(body: &[u8]) -> Self {
-        let mut error = ServerError::default();
-        for field in body.split(|byte| *byte == 0) {
-            match field.split_first() {
-                Some((b'C', text)) => error.sqlstate = String::from_utf8_lossy(text).into_owned(),
-                Some((b'M', text)) => error.message = String::from_utf8_lossy(text).into_owned(),
-                _ => {}
-            }
-        }
-        error
+/// The server ended the stream with an ErrorResponse of this body. What only a running stream can meet is decided
+/// here: the server cannot decode or send what comes next, and could not at the next try either. The rest means what
+/// it means at the start of a stream.
+pub(super) fn refused(body: &[u8], asked: &Asked<'_>) -> Reason {
+    let error = server_error(body);
+    match error.code.as_str() {
+        // A byte that the encoding does not have; a value too large to be sent (1 GiB as text); a broken page.
+        // The text of the first two may quote a value, the code does not.
+        "22021" | "22P05" | "54000" | "XX000" | "XX001" => Reason::new(
+            "SOURCE_CANNOT_DECODE",
+            Class::Wait,
+            "",
+            format!("PostgreSQL cannot send the next change: SQLSTATE {}", error.code),
+            "Look at the server's log for the change that fails. If it stays so, a new slot and a new copy of the \
+             tables are needed.",
+        ),
+        _ => sqlstate::reason(&error, asked),
     }
 }
 
-impl From<ServerError> for Reason {
-    /// Decides by the SQLSTATE alone (PostgreSQL documentation, appendix A): texts differ between versions.
-    fn from(error: ServerError) -> Reason {
-        let ServerError { sqlstate, message } = error;
-        let (code, class, remedy) = match sqlstate.as_str() {
-            "42704" => (
-                "PUBLICATION_MISSING",
-                Class::Wait,
-                "The publication must exist at the position being read: if it was dropped and created again, a new \
-                 slot and a new copy are needed.",
-            ),
-            "42501" | "28000" | "28P01" => {
-                ("SOURCE_AUTH", Class::Wait, "Give the role LOGIN, REPLICATION and the rights it had.")
-            }
-            "22021" | "22P05" | "XX000" | "XX001" | "54000" => (
-                "SOURCE_CANNOT_DECODE",
-                Class::Wait,
-                "PostgreSQL itself cannot send what comes next. Look at its log; if it stays so, a new slot and a \
-                 new copy are needed.",
-            ),
-            "55006" => ("SLOT_IN_USE", Class::Retry, "Another session reads the slot; it is tried again."),
-            "57P01" | "57P02" | "57P03" => {
-                ("SOURCE_STREAM_ENDED", Class::Retry, "The server ended the session; it is opened again by itself.")
-            }
-            _ => (
-                "SOURCE_STREAM_ENDED",
-                Class::Retry,
-                "It is opened again by itself; if this repeats, look at the slot in pg_replication_slots and at the \
-                 server's log.",
-            ),
-        };
-        let sqlstate = if sqlstate.is_empty() { "no SQLSTATE" } else { &sqlstate };
-        let told = format!("PostgreSQL ended the stream: {message} ({sqlstate})");
-        Reason::new(code, class, "", told, remedy)
+fn server_error(body: &[u8]) -> ServerError {
+    let mut message = BytesMut::with_capacity(body.len() + 5);
+    message.put_u8(b'E');
+    message.put_u32(body.len() as u32 + 4);
+    message.put_slice(body);
+    match Message::parse(&mut message) {
+        Ok(Some(Message::ErrorResponse(body))) => ServerError::from_fields(&body),
+        _ => ServerError::default(),
     }
 }
 
@@ -139,23 +113,21 @@ mod tests {
     #[test]
     fn the_servers_error_is_classified_by_its_sqlstate() {
         let cases = [
-            // SQLSTATE  code                    class          why
-            ("57P01", "SOURCE_STREAM_ENDED", Class::Retry, "an administrator, or a slot over its limit"),
-            ("57P03", "SOURCE_STREAM_ENDED", Class::Retry, "the server starts or stops"),
-            ("55000", "SOURCE_STREAM_ENDED", Class::Retry, "what is wrong shows when it is opened again"),
-            ("55006", "SLOT_IN_USE", Class::Retry, "another session reads the slot"),
+            // SQLSTATE  code                  class          why
+            ("57P01", "SOURCE_STOPPED", Class::Retry, "an administrator, or a slot over its limit"),
+            ("55000", "SLOT_LOST", Class::Resync, "WAL the slot needed is gone"),
             ("42704", "PUBLICATION_MISSING", Class::Wait, "dropped while streaming"),
-            ("42501", "SOURCE_AUTH", Class::Wait, "lost a right"),
+            ("42501", "SOURCE_PRIVILEGE", Class::Wait, "lost a right"),
             ("22021", "SOURCE_CANNOT_DECODE", Class::Wait, "a byte that the encoding does not have"),
             ("XX000", "SOURCE_CANNOT_DECODE", Class::Wait, "a value too large to be sent as text"),
-            ("", "SOURCE_STREAM_ENDED", Class::Retry, "no SQLSTATE at all"),
         ];
+        let asked = Asked::Stream { slot: "s", publication: "p" };
         for (sqlstate, code, class, why) in cases {
-            let body = format!("SFATAL\0C{sqlstate}\0Mtext of it\0Ddetail\0\0");
-            let reason = Reason::from(ServerError::read(body.as_bytes()));
+            let body = format!("SFATAL\0C{sqlstate}\0Mpublication \"p\" does not exist\0\0");
+            let reason = refused(body.as_bytes(), &asked);
             assert_eq!((reason.code, reason.class), (code, class), "{sqlstate}: {why}");
-            assert!(reason.message.contains("text of it") && !reason.message.contains("detail"), "{reason}");
         }
-        assert_eq!(ServerError::read(b"\xff"), ServerError::default());
+        assert_eq!(server_error(b"\xff"), ServerError::default());
+        assert!(!refused(b"SFATAL\0C22021\0Msecret\0\0", &asked).message.contains("secret"));
     }
 }

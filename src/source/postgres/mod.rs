@@ -2,18 +2,25 @@
 
 use std::time::Duration;
 
+mod client;
 mod conninfo;
 mod core;
 mod decode;
 mod ending;
 mod framing;
 mod gulp;
+mod login;
 mod low_water;
 mod pace;
 mod pattern;
+mod quote;
 mod reader;
+mod replication;
+mod sqlstate;
 mod standby;
 mod tables;
+mod tls;
+mod transport;
 mod types;
 mod wire;
 

@@ -20,9 +20,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::core::{Action, Core, Decoded, Wake};
 use super::decode::Decoder;
-use super::ending::{self, ServerError};
+use super::ending;
 use super::framing::{self, Found};
 use super::gulp::{Gulp, Moved, Outbox, poll_move};
+use super::sqlstate::Asked;
 use super::standby::{Timings, Update};
 use super::wire::{Copying, Socket};
 use super::{low_water, pace};
@@ -57,24 +58,36 @@ const TERMINATE: &[u8] = b"X\0\0\0\x04";
 
 type Granted<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// Everything a stream needs.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// The connection, after START_REPLICATION.
+    pub(super) copying: Copying,
+    /// The position given to START_REPLICATION; everything before it is durable.
+    pub(super) start: Lsn,
+    /// The slot, for messages.
+    pub(super) slot: String,
+    /// The publication, for messages.
+    pub(super) publication: String,
+    /// Knows the tables.
+    pub(super) decoder: Decoder,
+    /// The connections to the rest.
+    pub(super) ends: Ends,
+    /// The source's numbers.
+    pub(super) meter: SourceMeter,
+    /// From the server's `wal_sender_timeout`.
+    pub(super) timings: Timings,
+    /// Turns true when the server wants to stop: the connection is dropped at once.
+    pub(super) shutdown_notice: watch::Receiver<bool>,
+}
+
 /// Streams until told to stop.
-///
-/// `start` is the position given to START_REPLICATION; everything before it is durable. When `shutdown_notice` turns
-/// true the server wants to stop, and the connection is dropped at once.
 ///
 /// # Errors
 /// Why the stream ended, unless it was told to.
-pub(super) async fn run(
-    copying: Copying,
-    start: Lsn,
-    decoder: Decoder,
-    ends: Ends,
-    meter: SourceMeter,
-    timings: Timings,
-    shutdown_notice: watch::Receiver<bool>,
-) -> Result<(), Reason> {
-    let _connected = Connected::new(meter.clone());
-    let mut reader = Reader::new(copying, start, decoder, ends, meter, timings, shutdown_notice);
+pub(super) async fn run(stream: Stream) -> Result<(), Reason> {
+    let _connected = Connected::new(stream.meter.clone());
+    let mut reader = Reader::new(stream);
     let ended = reader.run().await;
     tracing::debug!(ignored = reader.decoder.ignored(), "the stream ended");
     ended
@@ -103,6 +116,8 @@ struct Reader {
     outbox: Outbox,
     /// Size of the piece of memory that the buffer grows by.
     chunk: usize,
+    slot: String,
+    publication: String,
     decoder: Decoder,
     /// Decoded, not handed on yet.
     block: Option<Block>,
@@ -115,15 +130,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(
-        copying: Copying,
-        start: Lsn,
-        decoder: Decoder,
-        ends: Ends,
-        meter: SourceMeter,
-        timings: Timings,
-        shutdown_notice: watch::Receiver<bool>,
-    ) -> Self {
+    fn new(stream: Stream) -> Self {
+        let Stream { copying, start, slot, publication, decoder, ends, meter, timings, shutdown_notice } = stream;
         let Copying { socket, buffer } = copying;
         let gulp_max = (ends.budget.total() / GULP_SHARE).clamp(GULP_MIN, GULP_MAX);
         let core = Core::new(start, timings, gulp_max, prepare(&socket), Instant::now());
@@ -133,6 +141,8 @@ impl Reader {
             buffer,
             outbox: Outbox::default(),
             chunk: CHUNK_IDLE,
+            slot,
+            publication,
             decoder,
             block: ends.budget.try_take(0).map(|permit| resumed(start, permit)),
             decoded: None,
@@ -252,7 +262,11 @@ impl Reader {
         let mut events = Vec::with_capacity(found.messages);
         let mut decoded = Decoded::default();
         for (tag, body) in framing::messages(&frame) {
-            if let Err(reason) = read_message(&mut self.decoder, &frame, tag, body, &mut events, &mut decoded) {
+            let read = match tag {
+                b'd' => copy_data(&mut self.decoder, &frame, body, &mut events, &mut decoded),
+                _ => self.beside(tag, body),
+            };
+            if let Err(reason) = read {
                 decoded.ended = Some(reason);
                 break;
             }
@@ -263,6 +277,22 @@ impl Reader {
             self.block = Some(Block { events, permit, bytes: frame.len() });
         }
         self.decoded = Some(decoded);
+    }
+
+    /// Reads a message that is not CopyData. Tags: PostgreSQL 18 documentation, 54.7 "Message Formats".
+    fn beside(&self, tag: u8, body: &[u8]) -> Result<(), Reason> {
+        match tag {
+            b'E' => {
+                let asked = Asked::Stream { slot: &self.slot, publication: &self.publication };
+                Err(ending::refused(body, &asked))
+            }
+            // CommandComplete that nobody asked for: the walsender has sent everything, and the server goes down.
+            b'C' => Err(ending::shutting_down()),
+            b'c' => Err(ending::copy_done()),
+            // NoticeResponse, ParameterStatus, NotificationResponse: of no meaning to a stream.
+            b'N' | b'S' | b'A' => Ok(()),
+            _ => Err(ending::unreadable(format!("the server sent a message with tag 0x{tag:02x} within the stream"))),
+        }
     }
 
     /// Says goodbye in order; gives up after [`FINISH_MAX`].
@@ -317,38 +347,28 @@ fn resumed(at: Lsn, permit: Permit) -> Block {
     Block { events: vec![Event::Resumed { at }], permit, bytes: 0 }
 }
 
-/// Reads one message of the frontend/backend protocol. Its tags: PostgreSQL 18 documentation, 54.7.
+/// Reads one payload of CopyData.
 #[inline]
-fn read_message(
+fn copy_data(
     decoder: &mut Decoder,
     frame: &Bytes,
-    tag: u8,
-    body: &[u8],
+    payload: &[u8],
     events: &mut Vec<Event>,
     decoded: &mut Decoded,
 ) -> Result<(), Reason> {
-    match tag {
-        b'd' => match Envelope::decode(body) {
-            Ok(Envelope::Data { start, message, .. }) => {
-                decoded.reached = decoded.reached.max(start);
-                decoded.changes = true;
-                Ok(decoder.decode(frame, message, events)?)
-            }
-            Ok(Envelope::Keepalive { wal_end, reply, .. }) => {
-                decoded.reached = decoded.reached.max(wal_end);
-                decoded.asked += u32::from(reply);
-                decoder.keepalive(wal_end, events);
-                Ok(())
-            }
-            Err(error) => Err(ending::unreadable(error.to_string())),
-        },
-        b'E' => Err(ServerError::read(body).into()),
-        // CommandComplete that we did not ask for: the walsender has sent everything and the server goes down.
-        b'C' => Err(ending::shutting_down()),
-        b'c' => Err(ending::copy_done()),
-        // NoticeResponse, ParameterStatus, NotificationResponse: of no meaning to a stream.
-        b'N' | b'S' | b'A' => Ok(()),
-        _ => Err(ending::unreadable(format!("the server sent a message with tag 0x{tag:02x} within the stream"))),
+    match Envelope::decode(payload) {
+        Ok(Envelope::Data { start, message, .. }) => {
+            decoded.reached = decoded.reached.max(start);
+            decoded.changes = true;
+            Ok(decoder.decode(frame, message, events)?)
+        }
+        Ok(Envelope::Keepalive { wal_end, reply, .. }) => {
+            decoded.reached = decoded.reached.max(wal_end);
+            decoded.asked += u32::from(reply);
+            decoder.keepalive(wal_end, events);
+            Ok(())
+        }
+        Err(error) => Err(ending::unreadable(error.to_string())),
     }
 }
 
