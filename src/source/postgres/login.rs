@@ -124,24 +124,29 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(&self) -> Result<Session, Failure> {
         let limit = self.options.connect_timeout;
-        let mut first: Option<Failure> = None;
+        let mut failed: Vec<Reason> = Vec::new();
         for encryption in encryptions(self.options.sslmode, self.address) {
             let result = tokio::time::timeout(limit, self.once(*encryption)).await.unwrap_or_else(|_| {
                 let why = format!("no answer within {} s", limit.as_secs());
                 Err(Failure::unreachable(&self.host.place(), why))
             });
-            match (result, first) {
-                (Ok(session), _) => return Ok(session),
-                (Err(failure), None) if failure.then == Then::OtherEncryption => first = Some(failure),
-                (Err(failure), None) => return Err(failure),
-                // Both ways failed. The first is what was wanted, and says more.
-                (Err(_), Some(failure)) => return Err(failure),
+            match result {
+                Ok(session) => {
+                    session.warn_if_weaker(&failed);
+                    return Ok(session);
+                }
+                Err(failure) => {
+                    failed.push(failure.reason);
+                    if failure.then != Then::OtherEncryption {
+                        return Err(Failure { reason: together(failed), then: failure.then });
+                    }
+                }
             }
         }
-        let failure = first.unwrap_or_else(|| Failure::unreachable(&self.host.place(), "no way to encrypt is left"));
         // A server without the wanted TLS may have a neighbour with it; one that refused the login has decided.
-        let then = if failure.reason.code == "SOURCE_AUTH" { Then::GiveUp } else { Then::NextPlace };
-        Err(Failure { then, ..failure })
+        let reason = together(failed);
+        let then = if reason.code == "SOURCE_AUTH" { Then::GiveUp } else { Then::NextPlace };
+        Err(Failure { reason, then })
     }
 
     async fn once(&self, encryption: Encryption) -> Result<Session, Failure> {
@@ -415,6 +420,13 @@ fn offers(body: &AuthenticationSaslBody, mechanism: &str) -> bool {
 }
 
 impl Session {
+    /// Says so if TLS was tried, failed, and `sslmode` let us go on without.
+    fn warn_if_weaker(&self, failed: &[Reason]) {
+        if let (Some(reason), false) = (failed.last(), self.channel.encrypted()) {
+            tracing::warn!(place = self.channel.place, %reason, "the connection to the source is not encrypted");
+        }
+    }
+
     /// Runs a simple query and waits for all of its rows; of several statements, the rows of all.
     ///
     /// # Errors

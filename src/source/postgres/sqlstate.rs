@@ -1,7 +1,7 @@
 //! What an error of the server means to us: one table for every connection we have.
 //!
 //! In: an error's SQLSTATE and what we had asked for. Out: a [`Reason`]. Always: the code decides; the text is looked at
-//! only where one code stands for several things, and only [`TELLING`] words of it. A message that may quote a row's
+//! only where one code stands for several things, and only for the words in `telling`. A message that may quote a row's
 //! value is left out. Not here: errors of the network before a server answered (`transport`). Start at [`reason`].
 
 use std::error::Error as _;
@@ -85,7 +85,7 @@ mod telling {
     pub(super) const PHYSICAL: &str = "physical replication slot";
     /// 55000: the server keeps too little in its WAL.
     pub(super) const WAL_LEVEL: &str = "wal_level";
-    /// 42501: the role, not an object, lacks a right.
+    /// 55000: a standby cannot do this.
     pub(super) const STANDBY: &str = "recovery";
 }
 
