@@ -23,6 +23,8 @@ mod sql;
 mod starrocks;
 mod stream_load;
 mod table;
+#[cfg(test)]
+mod tests;
 mod types;
 mod value;
 mod verdict;

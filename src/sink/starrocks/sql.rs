@@ -186,7 +186,7 @@ fn record(row: mysql_async::Row) -> Record {
 mod tests {
     use super::*;
     use crate::model::Class;
-    use crate::sink::starrocks::starrocks::tests::options;
+    use crate::sink::starrocks::tests::options;
 
     #[test]
     fn errors_are_sorted_by_code() {

@@ -458,7 +458,7 @@ impl StarRocks {
         Err(Reason { remedy: remedy.into(), ..Code::Unreachable.reason(backend.to_string(), message) })
     }
 
-    fn keep(&self, schema: Arc<TableSchema>, plan: Plan) {
+    pub(super) fn keep(&self, schema: Arc<TableSchema>, plan: Plan) {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         let kept = tables.entry(schema.id).or_default();
         kept.retain(|prepared| *prepared.schema != *schema);
@@ -712,7 +712,3 @@ fn by_class(reason: Reason) -> LoadError {
         Class::Wait | Class::Resync | Class::Config | Class::Bug => LoadError::Refused(reason),
     }
 }
-
-#[cfg(test)]
-#[path = "starrocks_tests.rs"]
-pub(super) mod tests;

@@ -273,7 +273,7 @@ fn audit_plan(
 mod tests {
     use super::*;
     use crate::model::{Class, ColumnType, TableId, TableName};
-    use crate::sink::starrocks::starrocks::tests::options;
+    use crate::sink::starrocks::tests::options;
 
     fn schema(columns: &[(&str, ColumnType)], key: &[usize]) -> TableSchema {
         let columns = columns
