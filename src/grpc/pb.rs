@@ -1,0 +1,6 @@
+//! Generated from `proto/sluicegate/v1`; its comments are the docs.
+
+tonic::include_proto!("sluicegate.v1");
+
+/// The compiled descriptors of all files and their imports, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sluicegate_descriptors.bin"));
