@@ -111,6 +111,13 @@ pub(super) mod tests {
         Status::new("p", "p_slot", "p_pub", Budget::new(1 << 20)).0.snapshot()
     }
 
+    /// A board that nobody looks at on time's account, and what ends it.
+    pub(in crate::grpc) fn still() -> (Board, watch::Sender<bool>) {
+        let (status, _) = Status::new("p", "p_slot", "p_pub", Budget::new(1 << 20));
+        let (closing, closed) = watch::channel(false);
+        (Board { status, tick: watch::channel(Arc::default()).1, closing: closed }, closing)
+    }
+
     /// A sample of that snapshot.
     pub(in crate::grpc) fn sample(snapshot: Snapshot) -> Sample {
         let lag = Lag::of(&snapshot, &Settled::default());

@@ -89,7 +89,32 @@ async fn due(pace: &Pace, changes: &mut watch::Receiver<u64>) {
 
 #[cfg(test)]
 mod tests {
+    use tokio_stream::StreamExt;
+
     use super::*;
+    use crate::grpc::board::tests::still;
+
+    const HOUR: Pace = Pace { every: Duration::from_secs(3600), on_change: true };
+
+    #[tokio::test]
+    async fn the_task_ends_when_the_client_goes() {
+        let (board, closing) = still();
+        let mut stream = feed(board, HOUR, |_| Some(()));
+        assert!(stream.next().await.is_some_and(|message| message.is_ok()));
+        drop(stream);
+        // The board's last clone goes with the task.
+        tokio::time::timeout(Duration::from_secs(30), closing.closed()).await.expect("the task ends");
+    }
+
+    #[tokio::test]
+    async fn the_stream_ends_when_the_server_closes() {
+        let (board, closing) = still();
+        let mut stream = feed(board, HOUR, |_| Some(()));
+        assert!(stream.next().await.is_some_and(|message| message.is_ok()));
+        closing.send_replace(true);
+        let end = tokio::time::timeout(Duration::from_secs(30), stream.next()).await.expect("an end");
+        assert!(end.is_none());
+    }
 
     #[test]
     fn intervals_are_moved_into_their_range() {

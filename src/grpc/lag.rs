@@ -59,9 +59,7 @@ pub(super) struct Settled {
 impl Settled {
     /// Takes note of a snapshot; to be called once a second.
     pub(super) fn observe(&mut self, snapshot: &Snapshot) {
-        if self.holds(snapshot) {
-            self.at = Some(snapshot.taken_at);
-        }
+        self.at = if self.holds(snapshot) { Some(snapshot.taken_at) } else { self.upheld(snapshot) };
         self.transactions = snapshot.transactions_received;
         self.rows = snapshot.rows_received;
     }
@@ -78,16 +76,28 @@ impl Settled {
             && snapshot.rows_received == self.rows
     }
 
+    /// The settled moment as far as it still holds. A transaction that came after it and was committed before it shows
+    /// that something was left to do after all: a stream just taken up again is silent until the first of many comes.
+    fn upheld(&self, snapshot: &Snapshot) -> Option<SystemTime> {
+        let newest = commit_time(snapshot.received_commit_micros);
+        match (self.at, newest) {
+            (Some(at), Some(newest)) if snapshot.transactions_received != self.transactions => Some(at.min(newest)),
+            (at, _) => at,
+        }
+    }
+
     fn age(&self, snapshot: &Snapshot) -> Duration {
         if self.holds(snapshot) {
             return Duration::ZERO;
         }
-        let committed = (snapshot.durable_commit_micros > 0)
-            .then(|| UNIX_EPOCH + Duration::from_micros(snapshot.durable_commit_micros));
-        let shows = committed.max(self.at).unwrap_or(snapshot.started_at);
+        let shows = commit_time(snapshot.durable_commit_micros).max(self.upheld(snapshot));
         // A source whose clock runs ahead of ours would give a negative age.
-        snapshot.taken_at.duration_since(shows).unwrap_or_default()
+        snapshot.taken_at.duration_since(shows.unwrap_or(snapshot.started_at)).unwrap_or_default()
     }
+}
+
+fn commit_time(micros: u64) -> Option<SystemTime> {
+    (micros > 0).then(|| UNIX_EPOCH + Duration::from_micros(micros))
 }
 
 #[cfg(test)]
@@ -148,6 +158,26 @@ mod tests {
                     Snapshot { transactions_received: 6, durable_commit_micros: commit(1), ..caught_up(3601) },
                 ],
                 3600.0,
+            ),
+            (
+                "a stream taken up again after an hour is silent before it tells how much it missed",
+                vec![
+                    caught_up(3599),
+                    caught_up(3600),
+                    Snapshot {
+                        transactions_received: 1,
+                        received_commit_micros: commit(2),
+                        durable_commit_micros: commit(1),
+                        ..caught_up(3601)
+                    },
+                    Snapshot {
+                        transactions_received: 9,
+                        received_commit_micros: commit(8),
+                        durable_commit_micros: commit(7),
+                        ..caught_up(3602)
+                    },
+                ],
+                3595.0,
             ),
             ("paused", vec![caught_up(5), Snapshot { paused: true, ..caught_up(65) }], 60.0),
             ("stream down", vec![caught_up(5), Snapshot { source_connected: false, ..caught_up(35) }], 30.0),

@@ -58,7 +58,7 @@ impl Listeners {
         // HTTP/2 connections stay once they have begun; an HTTP/1 one is over after one answer and never earns more time.
         let grpc = Port::bind(options.grpc_addr, "GRPC_ADDR", GRPC_CONNECTIONS_MAX, HTTP2_PREFACE_BYTES).await?;
         let http = match options.http_addr {
-            Some(addr) => Some(Port::bind(addr, "HTTP_ADDR", HTTP_CONNECTIONS_MAX, usize::MAX).await?),
+            Some(addr) => Some(Port::bind(addr, "METRICS_ADDR", HTTP_CONNECTIONS_MAX, usize::MAX).await?),
             None => None,
         };
         Ok(Listeners { grpc, http })

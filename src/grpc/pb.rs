@@ -1,4 +1,5 @@
 //! Generated from `proto/sluicegate/v1`; its comments are the docs.
+#![expect(clippy::allow_attributes, reason = "generated code silences lints in the way that needs no reason")]
 
 tonic::include_proto!("sluicegate.v1");
 

@@ -64,6 +64,8 @@ pub(super) fn status(sample: &Sample) -> pb::PipelineStatus {
         snapshot_chunks_done: 0,
         snapshot_rows_synced: 0,
         reasons: reasons(s),
+        rows_received: s.rows_received,
+        rows_durable: s.rows_durable,
     }
 }
 

@@ -7,8 +7,9 @@ use tokio::process::Command;
 
 use super::running::Running;
 
-async fn run(what: &str, command: &mut Command) -> String {
-    let output = command.kill_on_drop(true).output().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+async fn run(what: &str, program: &Path, arguments: &[&Path]) -> String {
+    let output = Command::new(program).args(arguments).kill_on_drop(true).output().await;
+    let output = output.unwrap_or_else(|error| panic!("{what}: {}: {error}", program.display()));
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{what} failed ({}):\n{out}\n{err}", output.status);
     out.into_owned()
@@ -23,14 +24,11 @@ async fn python() -> PathBuf {
     if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
         return python;
     }
-    run("making a Python environment (needs python3 with its venv module)", {
-        Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)
-    })
-    .await;
-    run("installing the Python packages of tests/clients/requirements.txt (needs the package index)", {
-        Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements)
-    })
-    .await;
+    let what = "making a Python environment (needs python3 with its venv module)";
+    run(what, "python3".as_ref(), &["-m".as_ref(), "venv".as_ref(), "--clear".as_ref(), &folder]).await;
+    let what = "installing the Python packages of tests/clients/requirements.txt (needs the package index)";
+    let arguments = ["-m", "pip", "install", "--quiet", "--requirement"].map(Path::new);
+    run(what, &python, &[&arguments[..], &[&requirements]].concat()).await;
     std::fs::write(&installed, wanted).expect("a note that it is done");
     python
 }
@@ -41,11 +39,9 @@ async fn a_python_client_calls_everything() {
     let server = Running::start().await;
     server.stream_one_table();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let script = root.join("tests/clients/grpc_calls.py");
-    let out = run("the Python client", {
-        Command::new(python).arg(script).arg(server.grpc.to_string()).arg(root.join("proto"))
-    })
-    .await;
+    let addr = server.grpc.to_string();
+    let arguments = [&root.join("tests/clients/grpc_calls.py"), Path::new(&addr), &root.join("proto")];
+    let out = run("the Python client", &python, &arguments).await;
     assert_eq!(out.lines().last(), Some("all calls answered as expected"), "{out}");
     server.meters.engine.stage(Stage::Stopped, "");
     server.end().await;

@@ -1,7 +1,10 @@
 //! The HTTP side: probes and metrics.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
+use prost::Message;
+use sluicegate::grpc::pb;
 use sluicegate::model::{Class, Reason, Stage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -134,4 +137,37 @@ async fn metrics_are_what_prometheus_reads() {
         assert!(samples.get(series).is_some_and(|value| *value > 0.0), "{series} in {samples:#?}");
     }
     server.end().await;
+}
+
+/// Names in code quotes in docs/control.md that `is` accepts.
+fn documented(is: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/control.md");
+    let text = std::fs::read_to_string(page).expect("the reference page");
+    text.split('`').filter(|name| is(name)).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_reference_page_names_every_metric() {
+    let server = Running::start().await;
+    server.stream_one_table();
+    server.meters.engine.raise(Reason::new("VALUE_TOO_LONG", Class::Wait, "shop.orders", "it is", "shorten it"));
+    let samples = parse(&ask(&server, "GET", "/metrics").await.body);
+    let told: BTreeSet<_> = samples.keys().filter_map(|series| series.split('{').next()).map(str::to_owned).collect();
+    let metric = |name: &str| {
+        (name.starts_with("sluicegate_") || name.starts_with("process_"))
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    assert_eq!(documented(metric), told);
+    server.end().await;
+}
+
+#[test]
+fn the_reference_page_names_every_rpc() {
+    let files = prost_types::FileDescriptorSet::decode(pb::DESCRIPTORS).expect("descriptors").file;
+    let services = files.iter().flat_map(|file| &file.service);
+    let rpcs: BTreeSet<_> = services
+        .flat_map(|service| service.method.iter().map(|rpc| format!("{}.{}", service.name(), rpc.name())))
+        .collect();
+    let rpc = |name: &str| name.split_once("Service.").is_some_and(|(_, rpc)| rpc.chars().all(char::is_alphabetic));
+    assert_eq!(documented(rpc), rpcs);
 }
