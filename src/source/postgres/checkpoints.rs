@@ -83,6 +83,11 @@ impl PgCheckpoints {
         self.decoded.clone()
     }
 
+    /// A position with everything it rests on; `None` before the first successful setup.
+    pub(super) fn at(&self, lsn: Lsn, paused: bool) -> Option<Checkpoint> {
+        self.lineage().map(|lineage| resting_on(&lineage, lsn, paused))
+    }
+
     fn lineage(&self) -> Option<Lineage> {
         let mut lineage = self.lineage.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         lineage.incarnation.decoded = self.decoded.load(Relaxed);
@@ -154,14 +159,8 @@ impl Store for PgCheckpoints {
         self.exchange(None).await
     }
 
-    /// Stores position and pause of `checkpoint`; what they rest on is taken from the last setup.
     async fn save(&self, checkpoint: &Checkpoint) -> Result<(), Reason> {
-        let Some(lineage) = self.lineage() else {
-            let message = "a checkpoint is to be stored before setup has succeeded";
-            return Err(Reason::new("CHECKPOINT_INVALID", Class::Bug, &self.pipeline, message, "report it"));
-        };
-        let checkpoint = resting_on(&lineage, checkpoint.lsn, checkpoint.paused);
-        self.exchange(Some(&checkpoint)).await.map(drop)
+        self.exchange(Some(checkpoint)).await.map(drop)
     }
 }
 
@@ -357,12 +356,7 @@ COMMENT ON TABLE {0} IS {1};",
 }
 
 /// The reason if the table can neither be used nor made.
-pub(super) fn finding(
-    access: &Access,
-    schema: &str,
-    role: &str,
-    may_create_schema: bool,
-) -> Option<Reason> {
+pub(super) fn finding(access: &Access, schema: &str, role: &str, may_create_schema: bool) -> Option<Reason> {
     let usable = match (access.schema_exists, access.table_exists) {
         (false, _) => may_create_schema,
         (true, false) => access.usage && access.create,

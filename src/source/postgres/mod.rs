@@ -16,6 +16,7 @@ mod login;
 mod low_water;
 mod pace;
 mod pattern;
+mod postgres;
 mod preflight;
 mod publication;
 mod quote;
@@ -36,8 +37,10 @@ mod wire;
 
 use tables::{Identity, KnownTable, Tables, WireType};
 
+pub use checkpoints::PgCheckpoints;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
 pub use pattern::{PatternError, TablePattern};
+pub use postgres::Postgres;
 
 /// What the source needs to know.
 #[derive(Clone, Debug)]

@@ -8,9 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use tokio_postgres::Client;
-
 
 use super::catalog::{self, quoted};
 use super::checkpoints::{self, Access, Lineage, PgCheckpoints};
@@ -23,7 +23,7 @@ use super::sqlstate::query_reason;
 use super::watcher::Watch;
 use super::{KnownTable, Options, Tables};
 use crate::checkpoint::Checkpoint;
-use crate::model::{Lsn, Reason, TableName};
+use crate::model::{Lsn, Reason, TableName, TableSchema};
 use crate::source::Ready;
 
 /// Everything that setup looks at.
@@ -60,11 +60,7 @@ pub(super) async fn inspect(client: &Client, options: &Options) -> Result<Inspec
     let selection = selection::select(&options.tables, &relations, own_schema, &server.role, mode);
     let ids: Vec<u32> = selection.names().into_keys().collect();
     let access = checkpoints::access(client, own_schema).await?;
-    let checkpoint = if access.usage && access.write {
-        checkpoints::stored(client, options).await
-    } else {
-        Ok(None)
-    };
+    let checkpoint = if access.usage && access.write { checkpoints::stored(client, options).await } else { Ok(None) };
     Ok(Inspection {
         publication: publication::inspect(client, server.version, &options.publication, &ids).await?,
         slot: slot::inspect(client, server.version, &options.slot).await?,
@@ -78,6 +74,12 @@ pub(super) async fn inspect(client: &Client, options: &Options) -> Result<Inspec
 impl Inspection {
     fn stored(&self) -> Option<&Checkpoint> {
         self.checkpoint.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// The tables as the stream will tell of them, as far as they can be used.
+    pub(super) fn schemas(&self) -> Vec<Arc<TableSchema>> {
+        let known = self.selection.tables.iter().map(|selected| selection::known(selected, self.columns(selected)));
+        known.filter_map(Result::ok).map(|table| table.schema).collect()
     }
 
     fn plan(&self, options: &Options) -> Plan {
@@ -292,7 +294,8 @@ async fn existing_rows(
             rows if rows >= 1.0 => _ = write!(about, "about {rows:.0} rows"),
             _ => {
                 let sql = format!("SELECT EXISTS (SELECT FROM {})", quoted(&relation.name));
-                let row = client.query_one(&sql, &[]).await.map_err(|error| query_reason(&error, "looking for rows"))?;
+                let row =
+                    client.query_one(&sql, &[]).await.map_err(|error| query_reason(&error, "looking for rows"))?;
                 if row.get(0) {
                     about.push_str("rows");
                 }

@@ -182,9 +182,7 @@ const TABLE_CODES: [&str; 4] = ["TABLE_DROPPED", "TABLE_RENAMED", "KEY_CHANGED",
 fn judge_tables(watch: &Watch, relations: &[Relation], meter: &SourceMeter) {
     let reasons = table_reasons(&watch.tables, relations);
     let found: BTreeSet<(&str, &str)> = reasons.iter().map(|reason| (reason.code, reason.object.as_str())).collect();
-    meter.clear(|reason| {
-        TABLE_CODES.contains(&reason.code) && !found.contains(&(reason.code, reason.object.as_str()))
-    });
+    meter.clear(|reason| TABLE_CODES.contains(&reason.code) && !found.contains(&(reason.code, reason.object.as_str())));
     for reason in reasons {
         meter.raise(reason);
     }
