@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     SignatureAlgorithm,
@@ -562,11 +563,8 @@ async fn a_silent_server_is_given_up() {
     assert!(got.contains("SOURCE_UNREACHABLE") && got.contains("no answer within 1 s"), "{got}");
 }
 
-#[tokio::test]
-async fn a_password_in_clear_text_stays_off_the_network() {
-    let options = options("postgres://u:canary@db.example/d?sslmode=disable");
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    // As a connection over a network would be.
+/// A login over a socket pair, as if it went over a network.
+fn login_over(ours: UnixStream, options: &ConnectOptions) -> Login<'_> {
     let channel = Channel {
         socket: Socket::Unix(ours),
         buffer: bytes::BytesMut::new(),
@@ -574,10 +572,42 @@ async fn a_password_in_clear_text_stays_off_the_network() {
         local: false,
         end_point: None,
     };
-    let password = Password { options: &options, host: &options.hosts[0] };
-    let login = Login { channel, binding: ChannelBinding::Prefer, password, scram: Scram::None, asked: false };
+    let password = Password { options, host: &options.hosts[0] };
+    Login { channel, binding: ChannelBinding::Prefer, password, scram: Scram::None, asked: false }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Messages with right frames and any content, in any order, break nothing.
+    #[test]
+    fn no_answer_makes_a_login_panic(
+        answers in prop::collection::vec((prop::sample::select(b"RRRRSKNEvWDT".to_vec()), prop::collection::vec(any::<u8>(), 0..40), 0..13u32), 1..6)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let options = options("postgres://u:canary@db.example/d?sslmode=disable");
+        let outcome = runtime.block_on(async {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            for (tag, content, method) in &answers {
+                // An authentication request starts with its kind; others are left as they come.
+                let kind = if *tag == b'R' { method.to_be_bytes().to_vec() } else { Vec::new() };
+                let length = u32::try_from(4 + kind.len() + content.len()).unwrap();
+                theirs.write_all(&[&[*tag][..], &length.to_be_bytes(), &kind, content].concat()).await.unwrap();
+            }
+            theirs.shutdown().await.unwrap();
+            login_over(ours, &options).run(&[("user", "u")]).await
+        });
+        let shown = format!("{outcome:?}");
+        prop_assert!(!shown.contains("canary"), "{}", shown);
+    }
+}
+
+#[tokio::test]
+async fn a_password_in_clear_text_stays_off_the_network() {
+    let options = options("postgres://u:canary@db.example/d?sslmode=disable");
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"R\0\0\0\x08\0\0\0\x03").await.unwrap();
-    let failure = login.run(&[("user", "u")]).await.unwrap_err();
+    let failure = login_over(ours, &options).run(&[("user", "u")]).await.unwrap_err();
     assert_eq!((failure.reason.code, failure.then), ("SOURCE_AUTH", Then::GiveUp));
     assert!(failure.reason.message.contains("in clear text over an unencrypted connection"), "{}", failure.reason);
     let mut sent = Vec::new();
