@@ -357,7 +357,8 @@ mod tests {
 
     #[test]
     fn frames_are_told_from_foreign_bytes() {
-        let cases: [(&[u8], Result<Option<usize>, &str>); 11] = [
+        type Want = Result<Option<usize>, &'static str>;
+        let cases: [(&[u8], Want); 11] = [
             (b"", Ok(None)),
             (b"R\0\0\0", Ok(None)),
             (b"R\0\0\0\x08", Ok(Some(9))),
