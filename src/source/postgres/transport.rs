@@ -1,7 +1,7 @@
 //! Opens a connection to one address of a server and speaks PostgreSQL's framing over it.
 //!
-//! In: a [`Host`] and how to encrypt. Out: a [`Channel`] of whole messages, before any login. Always: names are resolved
-//! anew at each attempt; nothing the server sends before TLS is up is believed. Not here: login (`login`), which host
+//! In: a [`Host`] and how to encrypt. Out: a [`Channel`] of whole messages, before any login. Always: names are
+//! resolved anew at each attempt; nothing the server sends before TLS is up is believed. Not here: login and which host
 //! comes next (`login`), what rustls accepts (`tls`). Start at [`open`].
 
 use std::io;

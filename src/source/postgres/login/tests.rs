@@ -582,7 +582,10 @@ proptest! {
     /// Messages with right frames and any content, in any order, break nothing.
     #[test]
     fn no_answer_makes_a_login_panic(
-        answers in prop::collection::vec((prop::sample::select(b"RRRRSKNEvWDT".to_vec()), prop::collection::vec(any::<u8>(), 0..40), 0..13u32), 1..6)
+        answers in prop::collection::vec(
+            (prop::sample::select(b"RRRRSKNEvWDT".to_vec()), prop::collection::vec(any::<u8>(), 0..40), 0..13u32),
+            1..6,
+        ),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let options = options("postgres://u:canary@db.example/d?sslmode=disable");
