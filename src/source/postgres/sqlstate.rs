@@ -1,8 +1,8 @@
 //! What an error of the server means to us: one table for every connection we have.
 //!
 //! In: an error's SQLSTATE and what we had asked for. Out: a [`Reason`]. Always: the code decides; the text is looked
-//! at only where one code stands for several things, and only for the words in `telling`. A message that may quote a row's
-//! value is left out. Not here: errors of the network before a server answered (`transport`). Start at [`reason`].
+//! at only where one code stands for several things, and only for the words in `telling`. A message that may quote a
+//! row's value is left out. Not here: errors of the network before a server answered (`transport`). Start at [`reason`].
 
 use std::error::Error as _;
 

@@ -425,7 +425,7 @@ async fn sessions_have_our_settings_whatever_the_role_has() {
 
 #[tokio::test]
 async fn a_stream_starts_or_says_why_not() {
-    let cluster = Cluster::start(&["max_wal_senders = 2"]).unwrap();
+    let cluster = Cluster::start(&[]).unwrap();
     let admin = cluster.client().await.unwrap();
     let setup = "CREATE TABLE t (a int PRIMARY KEY); CREATE PUBLICATION \"odd \"\"one\" FOR TABLE t";
     admin.batch_execute(setup).await.unwrap();
@@ -458,9 +458,14 @@ async fn a_stream_starts_or_says_why_not() {
     let other = ConnectOptions { database: "elsewhere".into(), ..options.clone() };
     let reason = connect(&other).await.unwrap().start_replication("good", Lsn::INVALID, &stream).await.unwrap_err();
     assert!(matches!(reason.code, "SLOT_IN_USE" | "SLOT_UNUSABLE"), "{reason:?}");
+}
 
-    let _second = connect(&options).await.unwrap();
-    let reason = connect(&options).await.unwrap_err();
+#[tokio::test]
+async fn a_used_up_limit_is_named() {
+    let cluster = Cluster::start(&["max_wal_senders = 1"]).unwrap();
+    let options = options(&cluster.url("postgres"));
+    let _only = ReplicationConnection::connect(&options).await.unwrap();
+    let reason = ReplicationConnection::connect(&options).await.unwrap_err();
     assert_eq!(reason.code, "SOURCE_LIMIT", "{reason:?}");
 }
 
