@@ -493,7 +493,13 @@ async fn the_driver_says_why_a_connection_ended() {
     let options = options(&cluster.url("postgres"));
     let (client, driver) = connect_sql(&options, "a").await.unwrap();
     let (killer, quiet) = connect_sql(&options, "b").await.unwrap();
-    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    // A simple query: a prepared one would still be closing its statement, and that would get the server's last word.
+    let answer = client.simple_query("SELECT pg_backend_pid()").await.unwrap();
+    let row = answer.iter().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let pid: i32 = row.unwrap().parse().unwrap();
     killer.execute("SELECT pg_terminate_backend($1)", &[&pid]).await.unwrap();
     let error = driver.await.unwrap().unwrap();
     assert_eq!(sqlstate::query_reason(&error, "waiting").code, "SOURCE_STOPPED");
