@@ -314,7 +314,9 @@ proptest! {
     }
 
     #[test]
-    fn anything_is_read_or_refused_without_a_panic(text in r#"(postgres://|postgresql://|)(\PC|[@:/?#%&=,\[\]']){0,40}"#) {
+    fn anything_is_read_or_refused_without_a_panic(
+        text in r#"(postgres://|postgresql://|)(\PC|[@:/?#%&=,\[\]']){0,40}"#,
+    ) {
         drop(parse(&text, &[("USER", "u")]));
     }
 }

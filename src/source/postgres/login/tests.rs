@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     SignatureAlgorithm,
@@ -424,7 +425,7 @@ async fn sessions_have_our_settings_whatever_the_role_has() {
 
 #[tokio::test]
 async fn a_stream_starts_or_says_why_not() {
-    let cluster = Cluster::start(&["max_wal_senders = 2"]).unwrap();
+    let cluster = Cluster::start(&[]).unwrap();
     let admin = cluster.client().await.unwrap();
     let setup = "CREATE TABLE t (a int PRIMARY KEY); CREATE PUBLICATION \"odd \"\"one\" FOR TABLE t";
     admin.batch_execute(setup).await.unwrap();
@@ -457,9 +458,14 @@ async fn a_stream_starts_or_says_why_not() {
     let other = ConnectOptions { database: "elsewhere".into(), ..options.clone() };
     let reason = connect(&other).await.unwrap().start_replication("good", Lsn::INVALID, &stream).await.unwrap_err();
     assert!(matches!(reason.code, "SLOT_IN_USE" | "SLOT_UNUSABLE"), "{reason:?}");
+}
 
-    let _second = connect(&options).await.unwrap();
-    let reason = connect(&options).await.unwrap_err();
+#[tokio::test]
+async fn a_used_up_limit_is_named() {
+    let cluster = Cluster::start(&["max_wal_senders = 1"]).unwrap();
+    let options = options(&cluster.url("postgres"));
+    let _only = ReplicationConnection::connect(&options).await.unwrap();
+    let reason = ReplicationConnection::connect(&options).await.unwrap_err();
     assert_eq!(reason.code, "SOURCE_LIMIT", "{reason:?}");
 }
 
@@ -487,7 +493,13 @@ async fn the_driver_says_why_a_connection_ended() {
     let options = options(&cluster.url("postgres"));
     let (client, driver) = connect_sql(&options, "a").await.unwrap();
     let (killer, quiet) = connect_sql(&options, "b").await.unwrap();
-    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    // A simple query: a prepared one would still be closing its statement, and that would get the server's last word.
+    let answer = client.simple_query("SELECT pg_backend_pid()").await.unwrap();
+    let row = answer.iter().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let pid: i32 = row.unwrap().parse().unwrap();
     killer.execute("SELECT pg_terminate_backend($1)", &[&pid]).await.unwrap();
     let error = driver.await.unwrap().unwrap();
     assert_eq!(sqlstate::query_reason(&error, "waiting").code, "SOURCE_STOPPED");
@@ -562,11 +574,8 @@ async fn a_silent_server_is_given_up() {
     assert!(got.contains("SOURCE_UNREACHABLE") && got.contains("no answer within 1 s"), "{got}");
 }
 
-#[tokio::test]
-async fn a_password_in_clear_text_stays_off_the_network() {
-    let options = options("postgres://u:canary@db.example/d?sslmode=disable");
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    // As a connection over a network would be.
+/// A login over a socket pair, as if it went over a network.
+fn login_over(ours: UnixStream, options: &ConnectOptions) -> Login<'_> {
     let channel = Channel {
         socket: Socket::Unix(ours),
         buffer: bytes::BytesMut::new(),
@@ -574,10 +583,45 @@ async fn a_password_in_clear_text_stays_off_the_network() {
         local: false,
         end_point: None,
     };
-    let password = Password { options: &options, host: &options.hosts[0] };
-    let login = Login { channel, binding: ChannelBinding::Prefer, password, scram: Scram::None, asked: false };
+    let password = Password { options, host: &options.hosts[0] };
+    Login { channel, binding: ChannelBinding::Prefer, password, scram: Scram::None, asked: false }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Messages with right frames and any content, in any order, break nothing.
+    #[test]
+    fn no_answer_makes_a_login_panic(
+        answers in prop::collection::vec(
+            (prop::sample::select(b"RRRRSKNEvWDT".to_vec()), prop::collection::vec(any::<u8>(), 0..40), 0..13u32),
+            1..6,
+        ),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let options = options("postgres://u:canary@db.example/d?sslmode=disable");
+        let outcome = runtime.block_on(async {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            for (tag, content, method) in &answers {
+                // An authentication request starts with its kind; others are left as they come.
+                let kind = if *tag == b'R' { method.to_be_bytes().to_vec() } else { Vec::new() };
+                let length = u32::try_from(4 + kind.len() + content.len()).unwrap();
+                theirs.write_all(&[&[*tag][..], &length.to_be_bytes(), &kind, content].concat()).await.unwrap();
+            }
+            theirs.shutdown().await.unwrap();
+            login_over(ours, &options).run(&[("user", "u")]).await
+        });
+        let shown = format!("{outcome:?}");
+        prop_assert!(!shown.contains("canary"), "{}", shown);
+    }
+}
+
+#[tokio::test]
+async fn a_password_in_clear_text_stays_off_the_network() {
+    let options = options("postgres://u:canary@db.example/d?sslmode=disable");
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"R\0\0\0\x08\0\0\0\x03").await.unwrap();
-    let failure = login.run(&[("user", "u")]).await.unwrap_err();
+    let failure = login_over(ours, &options).run(&[("user", "u")]).await.unwrap_err();
     assert_eq!((failure.reason.code, failure.then), ("SOURCE_AUTH", Then::GiveUp));
     assert!(failure.reason.message.contains("in clear text over an unencrypted connection"), "{}", failure.reason);
     let mut sent = Vec::new();
