@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 need_rust
 need_postgres
 need curl curl
+need openssl openssl
 need python3 python3
 python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
 need mariadb mariadb-client

@@ -36,7 +36,8 @@ async fn a_crash_at_any_point_loses_nothing() {
         ["after_receive:20", "mid_body:12", "after_send:12", "before_checkpoint:3", "before_ack:3", "after_ack:3"];
     for point in points {
         let mut sidecar = world.start_with(&[("SLUICEGATE_FAILPOINT", point)]);
-        let ended = sidecar.wait(PATIENCE).unwrap().unwrap_or_else(|| panic!("{point} did not strike:\n{}", world.logged()));
+        let ended =
+            sidecar.wait(PATIENCE).unwrap().unwrap_or_else(|| panic!("{point} did not strike:\n{}", world.logged()));
         assert!(!ended.success(), "{point}: it was killed");
     }
     let sidecar = world.streaming().await;
@@ -58,7 +59,8 @@ async fn twenty_crashes_at_random_moments_lose_nothing() {
         // The moment itself is what is random here.
         tokio::time::sleep(Duration::from_millis(random.u64(100..2500))).await;
         sidecar.kill().unwrap();
-        let confirmed = world.text("SELECT coalesce(max(confirmed_flush_lsn), '0/0')::text FROM pg_replication_slots").await;
+        let confirmed =
+            world.text("SELECT coalesce(max(confirmed_flush_lsn), '0/0')::text FROM pg_replication_slots").await;
         let confirmed = rig::parse_lsn(&confirmed).unwrap();
         assert!(confirmed >= progress, "the slot never goes back");
         progress = confirmed;

@@ -152,7 +152,11 @@ async fn a_keepalive_confirms_nothing_that_waits() {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
     assert!(world.confirmed().await <= before, "a position past waiting rows was confirmed");
-    assert_eq!(world.text("SELECT active::text FROM pg_replication_slots").await, "true", "and the server heard from us");
+    assert_eq!(
+        world.text("SELECT active::text FROM pg_replication_slots").await,
+        "true",
+        "and the server heard from us"
+    );
     sidecar.kill().unwrap();
     world.standin.up().await;
     let sidecar = world.streaming().await;

@@ -107,7 +107,11 @@ impl World {
                 }
                 last = Some(status);
             }
-            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}; status {last:?}; log:\n{}", self.logged());
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waited in vain until {what}; status {last:?}; log:\n{}",
+                self.logged()
+            );
             sleep(Duration::from_millis(100)).await;
         }
     }

@@ -23,6 +23,14 @@ use crate::status::SourceMeter;
 /// The highest pgoutput protocol that is asked for. Later ones stream transactions before they commit.
 const PROTOCOL: &str = "1";
 
+/// The longest that the opening of a stream may take.
+const OPENING: Duration = Duration::from_secs(60);
+
+fn no_answer() -> Reason {
+    let message = format!("the server did not open the stream within {} s", OPENING.as_secs());
+    Reason::new("SOURCE_UNREACHABLE", Class::Retry, "server", message, "It is tried again by itself.")
+}
+
 /// PostgreSQL as a source of changes.
 #[derive(Debug)]
 pub struct Postgres {
@@ -131,7 +139,8 @@ impl Source for Postgres {
             return Err(Reason::new("SOURCE_NOT_READY", Class::Bug, "", message, "report it"));
         };
         let session = connect_sql(&self.options.connect, "watcher").await?;
-        let (copying, timings) = self.open_stream(from).await?;
+        let opened = tokio::time::timeout(OPENING, self.open_stream(from)).await;
+        let (copying, timings) = opened.unwrap_or_else(|_| Err(no_answer()))?;
         if self.streamed.swap(true, Relaxed) {
             self.meter.reconnected();
         }
