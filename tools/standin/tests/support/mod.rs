@@ -53,6 +53,16 @@ impl Target {
         Self { host: Ipv4Addr::LOCALHOST.to_string(), port, user, password, standin }
     }
 
+    /// Where it is.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Its MySQL port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Whether this is a cluster.
     pub(crate) fn is_real(&self) -> bool {
         self.standin.is_none()
