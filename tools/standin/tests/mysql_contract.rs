@@ -767,6 +767,43 @@ const ERRORS: &[Case] = &[
     ),
 ];
 
+const NAMES: &[Case] = &[
+    case("a column name may hold blanks and dots", CREATE_DOCS, "3.3", &[
+        "CREATE TABLE `a b.c` (`k 1` INT, `Ünï` INT) PRIMARY KEY (`k 1`) PROPERTIES ('replication_num' = '1')",
+        "DESC `a b.c`",
+    ], Want::Named(&["Field"], &[&["k 1"], &["Ünï"]])),
+    case("column names have no case", CREATE_DOCS, "3.3", &[PK, "INSERT INTO t (K, V) VALUES (1, 2)", "SELECT V FROM t WHERE K = 1"],
+        Want::Rows(&[&["2"]])),
+    case("not every sign fits a column name", "fe-core/.../common/FeNameFormat.java", "3.3", &[
+        "CREATE TABLE t (k INT, `a=b` INT) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
+    ], Want::Error(1064, "a=b")),
+    case("__op is reserved", "fe-core/.../common/FeNameFormat.java", "3.3", &[
+        "CREATE TABLE t (k INT, __op INT) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
+    ], Want::Error(1064, "__op")),
+    case("a database name begins with a letter", "fe-core/.../common/FeNameFormat.java", "3.3", &["CREATE DATABASE `1a`"],
+        Want::Error(1102, "Incorrect database name '1a'")),
+    case("SHOW DATABASES", "docs: sql-statements/Database/SHOW_DATABASES", "3.3", &["SHOW DATABASES LIKE 'information%'"],
+        Want::Rows(&[&["information_schema"]])),
+    case("SHOW DATABASES has one label", "docs: sql-statements/Database/SHOW_DATABASES", "3.3", &["SHOW DATABASES"],
+        Want::Labels(&["Database"])),
+    case("SHOW FULL COLUMNS", "docs: sql-statements/table_bucket_part_index/SHOW_FULL_COLUMNS", "3.3", &[
+        PK, "SHOW FULL COLUMNS FROM t",
+    ], Want::Labels(&["Field", "Type", "Collation", "Null", "Key", "Default", "Extra", "Privileges", "Comment"])),
+    case("SHOW ALTER TABLE COLUMN", "docs: sql-statements/table_bucket_part_index/SHOW_ALTER", "3.3", &[
+        "SHOW ALTER TABLE COLUMN",
+    ], Want::Labels(&[
+        "JobId", "TableName", "CreateTime", "FinishTime", "IndexName", "IndexId", "OriginIndexId", "SchemaVersion",
+        "TransactionId", "State", "Msg", "Progress", "Timeout",
+    ])),
+    case("schemata", SCHEMA, "3.3", &[
+        "SELECT SCHEMA_NAME FROM information_schema.schemata WHERE SCHEMA_NAME = 'information_schema'",
+    ], Want::Rows(&[&["information_schema"]])),
+    case("SHOW VARIABLES", "docs: sql-reference/System_variable", "3.3", &["SHOW VARIABLES LIKE 'max_allowed_packet'"],
+        Want::Rows(&[&["max_allowed_packet", "33554432"]])),
+    case("an unknown variable", ERROR_CODE, "3.3", &["SET no_such_variable = 1"], Want::Error(1193, "no_such_variable")),
+    case("COMMIT and ROLLBACK are taken", "docs: sql-reference/System_variable", "3.3", &["COMMIT", "ROLLBACK"], Want::Done),
+];
+
 const QUERIES: &[Case] = &[
     case(
         "values come out as StarRocks prints them",
@@ -979,6 +1016,64 @@ async fn errors_and_metadata() {
 #[tokio::test]
 async fn queries() {
     run_all(QUERIES).await;
+}
+
+#[tokio::test]
+async fn names_and_lists() {
+    run_all(NAMES).await;
+}
+
+/// From one type to which others MODIFY COLUMN leads (`SchemaChangeTypeCompatibility.java`, 3.3 and later).
+const TYPE_CHANGES: &[(&str, &[&str])] = &[
+    ("BOOLEAN", &[]),
+    ("TINYINT", &["SMALLINT", "INT", "BIGINT", "LARGEINT", "DOUBLE", "VARCHAR(64)"]),
+    ("SMALLINT", &["INT", "BIGINT", "LARGEINT", "DOUBLE", "VARCHAR(64)"]),
+    ("INT", &["BIGINT", "LARGEINT", "DOUBLE", "DATE", "VARCHAR(64)"]),
+    ("BIGINT", &["LARGEINT", "DOUBLE", "VARCHAR(64)"]),
+    ("LARGEINT", &["VARCHAR(64)"]),
+    ("FLOAT", &["DOUBLE", "VARCHAR(64)"]),
+    ("DOUBLE", &["VARCHAR(64)"]),
+    ("DECIMAL(10, 2)", &["DECIMAL(20, 4)", "VARCHAR(64)"]),
+    ("DECIMAL(20, 4)", &["VARCHAR(64)"]),
+    ("DATE", &["DATETIME"]),
+    ("DATETIME", &["DATE"]),
+    ("CHAR(5)", &["VARCHAR(64)"]),
+    ("VARCHAR(64)", &[
+        "TINYINT", "SMALLINT", "INT", "BIGINT", "LARGEINT", "FLOAT", "DOUBLE", "DECIMAL(10, 2)", "DECIMAL(20, 4)", "DATE",
+        "JSON",
+    ]),
+    ("JSON", &["VARCHAR(64)"]),
+    ("VARBINARY", &[]),
+];
+
+#[tokio::test]
+async fn type_changes_follow_the_matrix() {
+    let target = Target::from_environment().await;
+    let database = format!("contract_{}_matrix", std::process::id());
+    let mut connection = target.connect(None).await;
+    connection.query_drop(format!("CREATE DATABASE {database}")).await.expect("CREATE DATABASE");
+    connection.query_drop(format!("USE {database}")).await.expect("USE");
+    let mut failures = Vec::new();
+    for (at, (from, allowed)) in TYPE_CHANGES.iter().enumerate() {
+        for (number, (to, _)) in TYPE_CHANGES.iter().enumerate().filter(|(_, (to, _))| to != from) {
+            let table = format!("t_{at}_{number}");
+            let create = format!(
+                "CREATE TABLE {table} (k INT, v {from}) PRIMARY KEY (k) DISTRIBUTED BY HASH(k) BUCKETS 1 PROPERTIES \
+                 ('replication_num' = '1')"
+            );
+            connection.query_drop(create).await.expect("CREATE TABLE");
+            let answer = connection.query_drop(format!("ALTER TABLE {table} MODIFY COLUMN v {to}")).await;
+            match (allowed.contains(to), answer) {
+                (true, Ok(())) => {}
+                (true, Err(error)) => failures.push(format!("{from} to {to}: {error}")),
+                (false, Ok(())) => failures.push(format!("{from} to {to} was accepted")),
+                (false, Err(mysql_async::Error::Server(error))) if error.code == 1064 => {}
+                (false, Err(error)) => failures.push(format!("{from} to {to} is refused with {error}")),
+            }
+        }
+    }
+    connection.query_drop(format!("DROP DATABASE {database} FORCE")).await.expect("DROP DATABASE");
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
 // ---- the protocol itself ----
