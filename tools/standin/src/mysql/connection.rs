@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use crate::sql::error::SqlError;
-use crate::sql::result::{Outcome, ResultSet};
+use crate::sql::result::{Column, ColumnKind, Outcome, ResultSet};
 use crate::sql::{Frontend, Session};
 
 use super::handshake::{self, Login, PLUGIN, PLUGIN_AUTH, PROTOCOL_41, SCRAMBLE_BYTES};
@@ -90,10 +90,10 @@ impl Connection {
         }
         self.session.user = login.user;
         self.session.database = None;
-        if !login.database.is_empty() {
-            if let Err(error) = self.session.use_database(&self.frontend, &login.database) {
-                return self.refuse(&error).await;
-            }
+        if !login.database.is_empty()
+            && let Err(error) = self.session.use_database(&self.frontend, &login.database)
+        {
+            return self.refuse(&error).await;
         }
         self.queue_ok(0, "");
         self.channel.flush().await?;
@@ -126,10 +126,10 @@ impl Connection {
                 }
             }
             0x03 => self.query(body).await?,
-            0x04 => self.field_list(body).await,
+            0x04 => self.field_list(body),
             0x0E => self.queue_ok(0, ""),
             0x11 => return self.change_user(body).await,
-            0x16 => self.prepare(body).await,
+            0x16 => self.prepare(body),
             0x17 => self.execute_prepared(body).await?,
             // Closing has no answer.
             0x19 => {
@@ -207,54 +207,45 @@ impl Connection {
     }
 
     /// COM_FIELD_LIST: the columns of a table, for clients that complete names.
-    async fn field_list(&mut self, body: &[u8]) {
+    fn field_list(&mut self, body: &[u8]) {
         let table = String::from_utf8_lossy(Fields::new(body).until_nul()).replace('`', "``");
-        match self.execute(format!("SELECT * FROM `{table}` LIMIT 0")).await {
-            Ok(Outcome::Rows(set)) => {
-                for column in &set.columns {
+        match crate::sql::describe(&self.frontend, &mut self.session, &format!("SELECT * FROM `{table}`")) {
+            Ok(columns) => {
+                for column in &columns {
                     self.channel.queue(&column_payload(column, true));
                 }
                 self.channel.queue(&eof_payload());
             }
-            Ok(Outcome::Done { .. }) => self.channel.queue(&eof_payload()),
             Err(error) => self.queue_error(&error),
         }
     }
 
-    async fn prepare(&mut self, body: &[u8]) {
-        match self.prepared_columns(body).await {
-            Ok((prepared, set)) => self.queue_prepared(prepared, &set),
+    fn prepare(&mut self, body: &[u8]) {
+        match self.prepared_columns(body) {
+            Ok((prepared, columns)) => self.queue_prepared(prepared, &columns),
             Err(error) => self.queue_error(&error),
         }
     }
 
-    async fn prepared_columns(&mut self, body: &[u8]) -> Result<(Prepared, ResultSet), SqlError> {
+    fn prepared_columns(&mut self, body: &[u8]) -> Result<(Prepared, Vec<Column>), SqlError> {
         let sql = std::str::from_utf8(body).map_err(|_| SqlError::refused("the statement is not UTF-8"))?;
         let prepared = Prepared::new(sql)?;
-        match self.execute(prepared.with_nulls()).await? {
-            Outcome::Rows(set) => Ok((prepared, set)),
-            Outcome::Done { .. } => Err(SqlError::not_preparable()),
-        }
+        let columns = crate::sql::describe(&self.frontend, &mut self.session, &prepared.with_nulls())?;
+        Ok((prepared, columns))
     }
 
-    fn queue_prepared(&mut self, prepared: Prepared, set: &ResultSet) {
+    fn queue_prepared(&mut self, prepared: Prepared, columns: &[Column]) {
         let id = self.next_statement;
         self.next_statement = self.next_statement.wrapping_add(1);
         let mut payload = vec![0];
         payload.extend_from_slice(&id.to_le_bytes());
-        payload.extend_from_slice(&(set.columns.len() as u16).to_le_bytes());
+        payload.extend_from_slice(&(columns.len() as u16).to_le_bytes());
         payload.extend_from_slice(&(prepared.parameters() as u16).to_le_bytes());
         payload.extend_from_slice(&[0, 0, 0]);
         self.channel.queue(&payload);
-        if prepared.parameters() > 0 {
-            let mark = crate::sql::result::Column::new("?", crate::sql::result::ColumnKind::VarChar);
-            for _ in 0..prepared.parameters() {
-                self.channel.queue(&column_payload(&mark, false));
-            }
-            self.channel.queue(&eof_payload());
-        }
-        if !set.columns.is_empty() {
-            for column in &set.columns {
+        let marks = vec![Column::new("?", ColumnKind::VarChar); prepared.parameters()];
+        for definitions in [&marks[..], columns].into_iter().filter(|definitions| !definitions.is_empty()) {
+            for column in definitions {
                 self.channel.queue(&column_payload(column, false));
             }
             self.channel.queue(&eof_payload());

@@ -306,6 +306,8 @@ pub enum Statement {
     },
     /// `TRUNCATE TABLE`.
     Truncate(TableName),
+    /// `CANCEL ALTER TABLE COLUMN FROM t`.
+    CancelAlter(TableName),
     /// `USE d`.
     Use(String),
     /// `SET ..`.

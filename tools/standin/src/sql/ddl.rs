@@ -32,6 +32,10 @@ impl Executor<'_> {
                 let (database, table) = self.resolve(&name)?;
                 self.frontend.store.truncate(&database, &table)?;
             }
+            Statement::CancelAlter(name) => {
+                let (database, table) = self.resolve(&name)?;
+                self.frontend.store.cancel_alter(&database, &table)?;
+            }
             _ => {}
         }
         Ok(Outcome::done())

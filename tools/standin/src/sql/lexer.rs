@@ -276,7 +276,7 @@ fn unescape(escaped: u8, into: &mut Vec<u8>) {
 
 /// Bytes of an even number of hexadecimal digits.
 pub fn decode_hex(digits: &[u8]) -> Option<Vec<u8>> {
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits

@@ -56,7 +56,9 @@ impl Frontend {
 
     /// Whether there is such a database.
     pub fn has_database(&self, name: &str) -> bool {
-        SYSTEM_DATABASES.contains(&name) || name.eq_ignore_ascii_case("information_schema") || self.store.has_database(name)
+        SYSTEM_DATABASES.contains(&name)
+            || name.eq_ignore_ascii_case("information_schema")
+            || self.store.has_database(name)
     }
 
     /// All databases by name.
@@ -79,6 +81,11 @@ pub fn execute(frontend: &Frontend, session: &mut Session, sql: &str) -> Result<
     outcome
 }
 
+/// The columns a query will have, without running it. What only a value could tell is text.
+pub fn describe(frontend: &Frontend, session: &mut Session, query: &str) -> Result<Vec<Column>, SqlError> {
+    select::describe(query, &Executor { frontend, session, sql: query })
+}
+
 struct Executor<'a> {
     frontend: &'a Frontend,
     session: &'a mut Session,
@@ -94,7 +101,8 @@ impl Executor<'_> {
             | Statement::CreateTableLike { .. }
             | Statement::DropTable { .. }
             | Statement::AlterTable { .. }
-            | Statement::Truncate(_) => self.run_ddl(statement),
+            | Statement::Truncate(_)
+            | Statement::CancelAlter(_) => self.run_ddl(statement),
             Statement::Use(name) => {
                 self.session.use_database(self.frontend, &name)?;
                 Ok(Outcome::done())
@@ -145,7 +153,10 @@ impl Executor<'_> {
         };
         let is_count = head(0).is_some_and(|token| token.is_word("SELECT"))
             && head(1).is_some_and(|token| token.is_word("COUNT"))
-            && ["(", "*", ")"].iter().zip(2..).all(|(symbol, at)| head(at).is_some_and(|token| token.is_symbol(symbol)))
+            && ["(", "*", ")"]
+                .iter()
+                .zip(2..)
+                .all(|(symbol, at)| head(at).is_some_and(|token| token.is_symbol(symbol)))
             && head(5).is_some_and(|token| token.is_word("FROM"));
         let table = match (is_count, found.len()) {
             (true, 8) => TableName { database: None, table: name(6).unwrap_or_default() },

@@ -385,6 +385,10 @@ impl Parser<'_> {
                 self.rest()?;
                 Ok(Statement::TransactionControl)
             }
+            "CANCEL" => self.cancel(),
+            // Statements StarRocks has, for things there are none of here.
+            "GRANT" | "REVOKE" | "ANALYZE" | "REFRESH" | "SUBMIT" | "EXPORT" | "LOAD" | "BACKUP" | "RESTORE"
+            | "RECOVER" | "INSTALL" | "EXECUTE" => Err(SqlError::not_modelled(format!("{first} statements"))),
             _ => Err(self.unexpected("'SELECT', 'CREATE', 'ALTER', 'DROP', 'INSERT', 'SHOW', 'SET', '(', ';'")),
         }
     }
@@ -400,7 +404,7 @@ impl Parser<'_> {
             return Ok(Statement::CreateDatabase { if_not_exists, name });
         }
         if !self.take_word("TABLE") {
-            return Err(self.unexpected("'TABLE', 'DATABASE'"));
+            return Err(self.other_object("CREATE"));
         }
         let if_not_exists = self.if_not_exists()?;
         let name = self.table_name()?;
@@ -699,6 +703,45 @@ impl Parser<'_> {
 
     // ---- drop, alter ----
 
+    /// The refusal of CREATE, DROP or ALTER of something other than tables and databases.
+    fn other_object(&self, verb: &str) -> SqlError {
+        let known = [
+            "VIEW",
+            "MATERIALIZED",
+            "EXTERNAL",
+            "USER",
+            "ROLE",
+            "RESOURCE",
+            "FUNCTION",
+            "GLOBAL",
+            "INDEX",
+            "CATALOG",
+            "FILE",
+            "ROUTINE",
+            "PIPE",
+            "STORAGE",
+            "WAREHOUSE",
+            "TEMPORARY",
+            "REPOSITORY",
+            "SYSTEM",
+            "OR",
+            "DATABASE",
+        ];
+        match known.iter().find(|word| self.token().is_word(word)) {
+            Some(word) => SqlError::not_modelled(format!("{verb} {word}")),
+            None => self.unexpected("'TABLE', 'DATABASE'"),
+        }
+    }
+
+    fn cancel(&mut self) -> Result<Statement, SqlError> {
+        self.advance();
+        self.expect_word("ALTER")?;
+        self.expect_word("TABLE")?;
+        self.expect_word("COLUMN")?;
+        self.expect_word("FROM")?;
+        Ok(Statement::CancelAlter(self.table_name()?))
+    }
+
     fn drop(&mut self) -> Result<Statement, SqlError> {
         self.advance();
         if self.take_word("DATABASE") || self.take_word("SCHEMA") {
@@ -708,7 +751,7 @@ impl Parser<'_> {
             return Ok(Statement::DropDatabase { if_exists, name });
         }
         if !self.take_word("TABLE") {
-            return Err(self.unexpected("'TABLE', 'DATABASE'"));
+            return Err(self.other_object("DROP"));
         }
         let if_exists = self.if_exists()?;
         let name = self.table_name()?;
@@ -718,7 +761,9 @@ impl Parser<'_> {
 
     fn alter(&mut self) -> Result<Statement, SqlError> {
         self.advance();
-        self.expect_word("TABLE")?;
+        if !self.take_word("TABLE") {
+            return Err(self.other_object("ALTER"));
+        }
         let name = self.table_name()?;
         let mut clauses = vec![self.alter_clause()?];
         while self.take_symbol(",") {
@@ -735,7 +780,7 @@ impl Parser<'_> {
         if self.take_word("DROP") {
             self.expect_word("COLUMN")?;
             let name = self.name()?;
-            self.from_rollup()?;
+            self.no_rollup()?;
             return Ok(AlterClause::DropColumn(name));
         }
         if self.take_word("MODIFY") {
@@ -775,12 +820,12 @@ impl Parser<'_> {
             let column = self.column_definition()?;
             columns.push((column, self.column_position()?));
         }
-        self.from_rollup()?;
+        self.no_rollup()?;
         Ok(AlterClause::AddColumns(columns))
     }
 
     /// `TO rollup`, `IN rollup`, `FROM rollup`: StarRocks' rollups are not modelled, so any of them is a wrong name.
-    fn from_rollup(&mut self) -> Result<(), SqlError> {
+    fn no_rollup(&mut self) -> Result<(), SqlError> {
         if self.token().is_word("TO") || self.token().is_word("IN") || self.token().is_word("FROM") {
             return Err(SqlError::not_modelled("rollups"));
         }
@@ -918,20 +963,20 @@ impl Parser<'_> {
         match first.as_str() {
             "TABLES" => {
                 self.advance();
-                Ok(ShowKind::Tables { full, database: self.from_database()? })
+                Ok(ShowKind::Tables { full, database: self.written_database()? })
             }
             "TABLE" if self.ahead(1).is_word("STATUS") => {
                 self.advance();
                 self.advance();
-                Ok(ShowKind::TableStatus { database: self.from_database()? })
+                Ok(ShowKind::TableStatus { database: self.written_database()? })
             }
             "COLUMNS" | "FIELDS" => {
                 self.advance();
-                Ok(ShowKind::Columns { full, table: self.from_table()? })
+                Ok(ShowKind::Columns { full, table: self.written_table()? })
             }
             "INDEX" | "INDEXES" | "KEYS" | "KEY" => {
                 self.advance();
-                Ok(ShowKind::Index(self.from_table()?))
+                Ok(ShowKind::Index(self.written_table()?))
             }
             "CREATE" => self.show_create(),
             "ALTER" => self.show_alter(),
@@ -959,19 +1004,19 @@ impl Parser<'_> {
         }
     }
 
-    fn from_database(&mut self) -> Result<Option<String>, SqlError> {
+    fn written_database(&mut self) -> Result<Option<String>, SqlError> {
         if self.take_word("FROM") || self.take_word("IN") {
             return Ok(Some(self.table_name()?.table));
         }
         Ok(None)
     }
 
-    fn from_table(&mut self) -> Result<TableName, SqlError> {
+    fn written_table(&mut self) -> Result<TableName, SqlError> {
         if !self.take_word("FROM") && !self.take_word("IN") {
             return Err(self.unexpected("'FROM', 'IN'"));
         }
         let mut table = self.table_name()?;
-        if let Some(database) = self.from_database()? {
+        if let Some(database) = self.written_database()? {
             table.database = Some(database);
         }
         Ok(table)
@@ -993,7 +1038,7 @@ impl Parser<'_> {
         self.expect_word("TABLE")?;
         for jobs in ["COLUMN", "ROLLUP", "OPTIMIZE"] {
             if self.take_word(jobs) {
-                return Ok(ShowKind::AlterTable { jobs: jobs.to_owned(), database: self.from_database()? });
+                return Ok(ShowKind::AlterTable { jobs: jobs.to_owned(), database: self.written_database()? });
             }
         }
         Err(self.unexpected("'COLUMN', 'OPTIMIZE', 'ROLLUP'"))
@@ -1005,7 +1050,7 @@ impl Parser<'_> {
         } else {
             self.advance();
         }
-        self.from_database()?;
+        self.written_database()?;
         Ok(ShowKind::Load)
     }
 
@@ -1158,6 +1203,7 @@ mod tests {
         "DELETE FROM t WHERE a = 1",
         "UPDATE t SET a = (b + 1), c = 'WHERE' WHERE d IN (1, 2)",
         "KILL QUERY 7",
+        "CANCEL ALTER TABLE COLUMN FROM d.t",
         "WITH x AS (SELECT 1) SELECT * FROM x",
         "START TRANSACTION READ ONLY",
     ];
@@ -1196,6 +1242,7 @@ mod tests {
                 "column 30. Detail message: Unexpected input '0'",
             ),
             ("attributes in order", "CREATE TABLE t (a INT COMMENT 'x' NOT NULL)", "Unexpected input 'NOT'"),
+            ("not modelled", "CREATE VIEW v AS SELECT 1", "does not model CREATE VIEW"),
             ("constant only", "SET sql_mode=(SELECT 1)", "Set statement only support constant expr"),
         ];
         for (name, sql, want) in cases {

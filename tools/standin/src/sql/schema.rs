@@ -192,7 +192,7 @@ pub(super) fn system_table(frontend: &Frontend, name: &str) -> Result<TableData,
     });
     let rows = match *known {
         "columns" => column_rows(frontend),
-        "loads" => frontend.store.loads().iter().map(load_row).collect(),
+        "loads" => load_rows(frontend),
         "schemata" => frontend.databases().iter().map(|name| schema_row(name)).collect(),
         "tables" => table_rows(frontend),
         "tables_config" => config_rows(frontend),
@@ -361,8 +361,13 @@ fn config_row(engine: &str, database: &str, table: &TableDef) -> Vec<Cell> {
     ]
 }
 
+fn load_rows(frontend: &Frontend) -> Vec<Vec<Cell>> {
+    let user = frontend.store.settings().user;
+    frontend.store.loads().iter().map(|load| load_row(&user, load)).collect()
+}
+
 /// One load (docs, information_schema.loads). States are those of loads, not of transactions.
-fn load_row(load: &LoadRecord) -> Vec<Cell> {
+fn load_row(user: &str, load: &LoadRecord) -> Vec<Cell> {
     let (state, progress) = match load.state {
         TxnState::Visible => ("FINISHED", "100%"),
         TxnState::Aborted => ("CANCELLED", "0%"),
@@ -378,7 +383,7 @@ fn load_row(load: &LoadRecord) -> Vec<Cell> {
         text(""),
         text(&load.database),
         text(load.tables.join(",")),
-        text("root"),
+        text(user),
         text("default_warehouse"),
         text(state),
         text(progress),

@@ -46,8 +46,16 @@ pub(super) trait Tables {
 pub(super) fn run(sql: &str, tables: &dyn Tables) -> Result<ResultSet, SqlError> {
     let translated = translate(sql, &|name| tables.variable(name))?;
     let mut engine = Engine::new(sql, tables)?;
-    engine.load(&translated)?;
+    engine.load(&translated, true)?;
     engine.rows(&translated)
+}
+
+/// The columns of a query's result. Its tables are looked at, not copied.
+pub(super) fn describe(sql: &str, tables: &dyn Tables) -> Result<Vec<Column>, SqlError> {
+    let translated = translate(sql, &|name| tables.variable(name))?;
+    let mut engine = Engine::new(sql, tables)?;
+    engine.load(&translated, false)?;
+    Ok(engine.rows(&translated)?.columns)
 }
 
 /// Filters, orders and limits rows a SHOW statement made: `tail` begins at WHERE, ORDER BY or LIMIT.
@@ -109,7 +117,8 @@ impl<'a> Engine<'a> {
     }
 
     /// Prepares again and again, loading the table SQLite misses, until it misses none.
-    fn load(&mut self, translated: &Translated) -> Result<(), SqlError> {
+    /// `with_rows` is false to learn the columns only.
+    fn load(&mut self, translated: &Translated, with_rows: bool) -> Result<(), SqlError> {
         let mut loaded = HashSet::new();
         loop {
             let failure = match self.connection.prepare(&translated.sql) {
@@ -124,8 +133,11 @@ impl<'a> Engine<'a> {
                 Some((database, table)) => (Some(database), table),
                 None => (None, name.as_str()),
             };
-            let wanted = |column: &str| translated.all_columns || translated.words.contains(column);
-            let data = self.tables.table(database, table, &wanted)?;
+            let wanted = |column: &str| with_rows && (translated.all_columns || translated.words.contains(column));
+            let mut data = self.tables.table(database, table, &wanted)?;
+            if !with_rows {
+                data.rows.clear();
+            }
             self.fill(database, table, data)?;
         }
     }

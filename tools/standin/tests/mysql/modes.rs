@@ -1,13 +1,12 @@
 //! What depends on how the stand-in is set: shared-data mode, releases, replicas.
 
-mod support;
-
 use std::time::Duration;
+
+use super::support::Target;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use starrocks_standin::store::{Release, Settings};
-use support::Target;
 
 async fn with_table(settings: Settings) -> (Target, Conn) {
     let target = Target::stand_in(settings).await;
@@ -59,10 +58,22 @@ async fn a_schema_change_can_be_a_job() {
     assert_eq!(row.get::<String, _>("Warehouse").as_deref(), Some("default_warehouse"));
 }
 
+#[tokio::test]
+async fn a_job_can_be_cancelled() {
+    let settings = Settings { alter_takes: Duration::from_secs(3600), ..Settings::default() };
+    let (_target, mut connection) = with_table(settings).await;
+    connection.query_drop("ALTER TABLE t MODIFY COLUMN v BIGINT").await.expect("accepted");
+    connection.query_drop("CANCEL ALTER TABLE COLUMN FROM t").await.expect("cancelled");
+    assert_eq!(state(&mut connection).await, "CANCELLED");
+    let types = "SELECT COLUMN_TYPE FROM information_schema.columns WHERE TABLE_NAME = 't' ORDER BY ORDINAL_POSITION";
+    assert_eq!(texts(&mut connection, types).await, ["int(11)", "int(11)"]);
+}
+
 /// A change of type rewrites the rows, and takes its time also in shared-nothing mode.
 #[tokio::test]
 async fn a_change_of_type_converts_the_rows() {
-    let (_target, mut connection) = with_table(Settings { alter_takes: Duration::from_millis(50), ..Settings::default() }).await;
+    let (_target, mut connection) =
+        with_table(Settings { alter_takes: Duration::from_millis(50), ..Settings::default() }).await;
     connection.query_drop("INSERT INTO t VALUES (1, 10), (2, NULL)").await.expect("INSERT");
     connection.query_drop("ALTER TABLE t MODIFY COLUMN v VARCHAR(20)").await.expect("accepted");
     while state(&mut connection).await != "FINISHED" {
@@ -78,11 +89,8 @@ async fn shared_data_shows_itself() {
     let (_target, mut connection) = with_table(Settings { shared_data: true, ..Settings::default() }).await;
     let engine = "SELECT TABLE_ENGINE FROM information_schema.tables_config WHERE TABLE_NAME = 't'";
     assert_eq!(texts(&mut connection, engine).await, ["CLOUD_NATIVE"]);
-    let config: mysql_async::Row = connection
-        .query_first("ADMIN SHOW FRONTEND CONFIG LIKE 'run_mode'")
-        .await
-        .expect("config")
-        .expect("one row");
+    let config: mysql_async::Row =
+        connection.query_first("ADMIN SHOW FRONTEND CONFIG LIKE 'run_mode'").await.expect("config").expect("one row");
     assert_eq!(config.get::<String, _>("Value").as_deref(), Some("shared_data"));
     let nodes: Vec<mysql_async::Row> = connection.query("SHOW COMPUTE NODES").await.expect("nodes");
     let backends: Vec<mysql_async::Row> = connection.query("SHOW BACKENDS").await.expect("backends");

@@ -3,13 +3,12 @@
 //! StarRocks, `mysql/MysqlHandshakePacket.java`, `mysql/MysqlProto.java`, `qe/ConnectProcessor.java`; the packets are in
 //! the MySQL documentation, "Client/Server Protocol".
 
-mod support;
-
 use sha1::{Digest, Sha1};
 use starrocks_standin::store::{Release, Settings};
-use support::Target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use super::support::Target;
 
 const PROTOCOL_41: u32 = 1 << 9;
 const SECURE_CONNECTION: u32 = 1 << 15;
@@ -169,9 +168,12 @@ async fn results_end_with_eof_packets() {
     assert_eq!((eof[0], eof.len()), (0xFE, 5), "EOF behind the rows");
 }
 
+/// Code and part of the text; `None` for OK.
+type Refusal = Option<(u16, &'static str)>;
+
 #[tokio::test]
 async fn commands_are_answered_or_refused() {
-    let cases: &[(&str, &[u8], Option<(u16, &str)>)] = &[
+    let cases: &[(&str, &[u8], Refusal)] = &[
         ("PING", b"\x0E", None),
         ("INIT_DB", b"\x02information_schema", None),
         ("INIT_DB of nothing", b"\x02nowhere", Some((5501, "Unknown database 'nowhere'"))),

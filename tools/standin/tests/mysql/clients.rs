@@ -4,14 +4,13 @@
 //! The last three are installed by `clients/run.sh` when they are missing; where that is impossible the test fails and
 //! says why.
 
-mod support;
-
 use std::process::Stdio;
+
+use super::support::Target;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Pool, Row};
 use starrocks_standin::store::Settings;
-use support::Target;
 use tokio::process::Command;
 
 #[tokio::test]
@@ -39,13 +38,14 @@ async fn mysql_async_does_what_a_sink_needs() {
         .await
         .expect("columns");
     let text = |name: &str, kind: &str, key: &str| (name.to_owned(), kind.to_owned(), key.to_owned());
-    assert_eq!(columns, [
-        text("id", "bigint(20)", "PRI"),
-        text("Total", "decimal(38, 9)", ""),
-        text("at", "datetime", ""),
-    ]);
+    assert_eq!(
+        columns,
+        [text("id", "bigint(20)", "PRI"), text("Total", "decimal(38, 9)", ""), text("at", "datetime", ""),]
+    );
     let model: Option<(String, String)> = connection
-        .query_first("SELECT TABLE_ENGINE, TABLE_MODEL FROM information_schema.tables_config WHERE TABLE_NAME = 'Order Items'")
+        .query_first(
+            "SELECT TABLE_ENGINE, TABLE_MODEL FROM information_schema.tables_config WHERE TABLE_NAME = 'Order Items'",
+        )
         .await
         .expect("tables_config");
     assert_eq!(model, Some(("OLAP".to_owned(), "PRIMARY_KEYS".to_owned())));
@@ -84,23 +84,27 @@ async fn binary_rows_carry_every_type() {
     let text: Vec<Row> = connection.query("SELECT * FROM t ORDER BY k").await.expect("text rows");
     let binary: Vec<Row> = connection.exec("SELECT * FROM t WHERE k > ? ORDER BY k", (0,)).await.expect("binary rows");
     assert_eq!((text.len(), binary.len()), (2, 2));
-    let first: (i32, i8, i16, String, f32, f64, String, String, String, String) = mysql_async::from_row(text[0].clone());
+    let first: (i32, i8, i16, String, f32, f64, String, String, String, String) =
+        mysql_async::from_row(text[0].clone());
     assert_eq!(first.3, "36893488147419103232");
     assert_eq!((first.0, first.1, first.2, first.4, first.5), (1, 1, -2, 1.5, 0.1));
     assert_eq!((&*first.6, &*first.7, &*first.8), ("12.50", "2024-02-29", "2024-02-29 01:02:03.500000"));
     use mysql_async::Value;
-    assert_eq!(binary[0].clone().unwrap(), [
-        Value::Int(1),
-        Value::Int(1),
-        Value::Int(-2),
-        Value::Bytes(b"36893488147419103232".to_vec()),
-        Value::Float(1.5),
-        Value::Double(0.1),
-        Value::Bytes(b"12.50".to_vec()),
-        Value::Date(2024, 2, 29, 0, 0, 0, 0),
-        Value::Date(2024, 2, 29, 1, 2, 3, 500_000),
-        Value::Bytes(b"x".to_vec()),
-    ]);
+    assert_eq!(
+        binary[0].clone().unwrap(),
+        [
+            Value::Int(1),
+            Value::Int(1),
+            Value::Int(-2),
+            Value::Bytes(b"36893488147419103232".to_vec()),
+            Value::Float(1.5),
+            Value::Double(0.1),
+            Value::Bytes(b"12.50".to_vec()),
+            Value::Date(2024, 2, 29, 0, 0, 0, 0),
+            Value::Date(2024, 2, 29, 1, 2, 3, 500_000),
+            Value::Bytes(b"x".to_vec()),
+        ]
+    );
     assert_eq!(binary[1].clone().unwrap()[1..], vec![Value::NULL; 9]);
 }
 
@@ -110,7 +114,8 @@ async fn long_values_travel_in_several_packets() {
     let target = Target::stand_in(Settings::default()).await;
     let mut connection = target.connect(None).await;
     let long = "x".repeat(17 << 20);
-    let found: Option<String> = connection.query_first(format!("SELECT '{long}' AS long_text")).await.expect("a long row");
+    let found: Option<String> =
+        connection.query_first(format!("SELECT '{long}' AS long_text")).await.expect("a long row");
     assert!(found.as_deref() == Some(&*long), "{} bytes came back", found.map_or(0, |text| text.len()));
 }
 

@@ -5,11 +5,10 @@
 //! Each row names where the behaviour is written down in public and the release it holds for. A row marked
 //! `stand_in_only` states a choice of the stand-in, or something a real cluster's answer cannot be compared with.
 
-mod support;
-
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Row, Value};
-use support::Target;
+
+use super::support::Target;
 
 /// What the last statement of a row must answer.
 enum Want {
@@ -768,40 +767,114 @@ const ERRORS: &[Case] = &[
 ];
 
 const NAMES: &[Case] = &[
-    case("a column name may hold blanks and dots", CREATE_DOCS, "3.3", &[
-        "CREATE TABLE `a b.c` (`k 1` INT, `Ünï` INT) PRIMARY KEY (`k 1`) PROPERTIES ('replication_num' = '1')",
-        "DESC `a b.c`",
-    ], Want::Named(&["Field"], &[&["k 1"], &["Ünï"]])),
-    case("column names have no case", CREATE_DOCS, "3.3", &[PK, "INSERT INTO t (K, V) VALUES (1, 2)", "SELECT V FROM t WHERE K = 1"],
-        Want::Rows(&[&["2"]])),
-    case("not every sign fits a column name", "fe-core/.../common/FeNameFormat.java", "3.3", &[
-        "CREATE TABLE t (k INT, `a=b` INT) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
-    ], Want::Error(1064, "a=b")),
-    case("__op is reserved", "fe-core/.../common/FeNameFormat.java", "3.3", &[
-        "CREATE TABLE t (k INT, __op INT) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
-    ], Want::Error(1064, "__op")),
-    case("a database name begins with a letter", "fe-core/.../common/FeNameFormat.java", "3.3", &["CREATE DATABASE `1a`"],
-        Want::Error(1102, "Incorrect database name '1a'")),
-    case("SHOW DATABASES", "docs: sql-statements/Database/SHOW_DATABASES", "3.3", &["SHOW DATABASES LIKE 'information%'"],
-        Want::Rows(&[&["information_schema"]])),
-    case("SHOW DATABASES has one label", "docs: sql-statements/Database/SHOW_DATABASES", "3.3", &["SHOW DATABASES"],
-        Want::Labels(&["Database"])),
-    case("SHOW FULL COLUMNS", "docs: sql-statements/table_bucket_part_index/SHOW_FULL_COLUMNS", "3.3", &[
-        PK, "SHOW FULL COLUMNS FROM t",
-    ], Want::Labels(&["Field", "Type", "Collation", "Null", "Key", "Default", "Extra", "Privileges", "Comment"])),
-    case("SHOW ALTER TABLE COLUMN", "docs: sql-statements/table_bucket_part_index/SHOW_ALTER", "3.3", &[
+    case(
+        "a column name may hold blanks and dots",
+        CREATE_DOCS,
+        "3.3",
+        &[
+            "CREATE TABLE `a b.c` (`k 1` INT, `Ünï` INT) PRIMARY KEY (`k 1`) PROPERTIES ('replication_num' = '1')",
+            "DESC `a b.c`",
+        ],
+        Want::Named(&["Field"], &[&["k 1"], &["Ünï"]]),
+    ),
+    case(
+        "column names have no case",
+        CREATE_DOCS,
+        "3.3",
+        &[PK, "INSERT INTO t (K, V) VALUES (1, 2)", "SELECT V FROM t WHERE K = 1"],
+        Want::Rows(&[&["2"]]),
+    ),
+    case(
+        "not every sign fits a column name",
+        "fe-core/.../common/FeNameFormat.java",
+        "3.3",
+        &["CREATE TABLE t (k INT, `a=b` INT) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')"],
+        Want::Error(1064, "a=b"),
+    ),
+    case(
+        "__op is reserved",
+        "fe-core/.../common/FeNameFormat.java",
+        "3.3",
+        &["CREATE TABLE t (k INT, __op INT) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')"],
+        Want::Error(1064, "__op"),
+    ),
+    case(
+        "a database name begins with a letter",
+        "fe-core/.../common/FeNameFormat.java",
+        "3.3",
+        &["CREATE DATABASE `1a`"],
+        Want::Error(1102, "Incorrect database name '1a'"),
+    ),
+    case(
+        "SHOW DATABASES",
+        "docs: sql-statements/Database/SHOW_DATABASES",
+        "3.3",
+        &["SHOW DATABASES LIKE 'information%'"],
+        Want::Rows(&[&["information_schema"]]),
+    ),
+    case(
+        "SHOW DATABASES has one label",
+        "docs: sql-statements/Database/SHOW_DATABASES",
+        "3.3",
+        &["SHOW DATABASES"],
+        Want::Labels(&["Database"]),
+    ),
+    case(
+        "SHOW FULL COLUMNS",
+        "docs: sql-statements/table_bucket_part_index/SHOW_FULL_COLUMNS",
+        "3.3",
+        &[PK, "SHOW FULL COLUMNS FROM t"],
+        Want::Labels(&["Field", "Type", "Collation", "Null", "Key", "Default", "Extra", "Privileges", "Comment"]),
+    ),
+    case(
         "SHOW ALTER TABLE COLUMN",
-    ], Want::Labels(&[
-        "JobId", "TableName", "CreateTime", "FinishTime", "IndexName", "IndexId", "OriginIndexId", "SchemaVersion",
-        "TransactionId", "State", "Msg", "Progress", "Timeout",
-    ])),
-    case("schemata", SCHEMA, "3.3", &[
-        "SELECT SCHEMA_NAME FROM information_schema.schemata WHERE SCHEMA_NAME = 'information_schema'",
-    ], Want::Rows(&[&["information_schema"]])),
-    case("SHOW VARIABLES", "docs: sql-reference/System_variable", "3.3", &["SHOW VARIABLES LIKE 'max_allowed_packet'"],
-        Want::Rows(&[&["max_allowed_packet", "33554432"]])),
-    case("an unknown variable", ERROR_CODE, "3.3", &["SET no_such_variable = 1"], Want::Error(1193, "no_such_variable")),
-    case("COMMIT and ROLLBACK are taken", "docs: sql-reference/System_variable", "3.3", &["COMMIT", "ROLLBACK"], Want::Done),
+        "docs: sql-statements/table_bucket_part_index/SHOW_ALTER",
+        "3.3",
+        &["SHOW ALTER TABLE COLUMN"],
+        Want::Labels(&[
+            "JobId",
+            "TableName",
+            "CreateTime",
+            "FinishTime",
+            "IndexName",
+            "IndexId",
+            "OriginIndexId",
+            "SchemaVersion",
+            "TransactionId",
+            "State",
+            "Msg",
+            "Progress",
+            "Timeout",
+        ]),
+    ),
+    case(
+        "schemata",
+        SCHEMA,
+        "3.3",
+        &["SELECT SCHEMA_NAME FROM information_schema.schemata WHERE SCHEMA_NAME = 'information_schema'"],
+        Want::Rows(&[&["information_schema"]]),
+    ),
+    case(
+        "SHOW VARIABLES",
+        "docs: sql-reference/System_variable",
+        "3.3",
+        &["SHOW VARIABLES LIKE 'max_allowed_packet'"],
+        Want::Rows(&[&["max_allowed_packet", "33554432"]]),
+    ),
+    case(
+        "an unknown variable",
+        ERROR_CODE,
+        "3.3",
+        &["SET no_such_variable = 1"],
+        Want::Error(1193, "no_such_variable"),
+    ),
+    case(
+        "COMMIT and ROLLBACK are taken",
+        "docs: sql-reference/System_variable",
+        "3.3",
+        &["COMMIT", "ROLLBACK"],
+        Want::Done,
+    ),
 ];
 
 const QUERIES: &[Case] = &[
@@ -912,6 +985,100 @@ const QUERIES: &[Case] = &[
         "3.3",
         &[PK, "SELECT k, v AS w, count(*) FROM t GROUP BY k, v"],
         Want::Labels(&["k", "w", "count(*)"]),
+    ),
+    case(
+        "two databases in one query",
+        "docs: sql-statements/table_bucket_part_index/SELECT",
+        "3.3",
+        &[
+            PK,
+            "INSERT INTO t VALUES (1, 2, 'a')",
+            "SELECT x.v, c.DATA_TYPE FROM t x JOIN information_schema.columns c ON c.COLUMN_NAME = 'v' WHERE c.TABLE_SCHEMA = \
+         database() AND c.TABLE_NAME = 't'",
+        ],
+        Want::Rows(&[&["2", "int"]]),
+    ),
+    case(
+        "subqueries, UNION, WITH, DISTINCT",
+        "docs: sql-statements/table_bucket_part_index/SELECT",
+        "3.3",
+        &[
+            PK,
+            "INSERT INTO t VALUES (1, 2, 'a'), (2, 2, 'b'), (3, 3, 'c')",
+            "WITH w AS (SELECT DISTINCT v FROM t) SELECT v n FROM w WHERE v IN (SELECT k FROM t) UNION ALL SELECT count(DISTINCT v) \
+         FROM (SELECT * FROM t) z ORDER BY n LIMIT 5",
+        ],
+        Want::Rows(&[&["2"], &["2"], &["3"]]),
+    ),
+    case(
+        "DECIMAL groups by value and keeps its digits",
+        "docs: sql-reference/data-types/numeric/DECIMAL",
+        "3.3",
+        &[
+            "CREATE TABLE t (k INT, n DECIMAL(20, 3)) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
+            "INSERT INTO t VALUES (1, 1.5), (2, '1.500'), (3, -7)",
+            "SELECT n, count(*) FROM t WHERE n BETWEEN -10 AND 2 GROUP BY n ORDER BY n",
+        ],
+        Want::Rows(&[&["-7.000", "1"], &["1.500", "2"]]),
+    ),
+    case(
+        "avg of DECIMAL and of INT",
+        "docs: sql-functions/aggregate-functions/avg",
+        "3.3",
+        &[
+            "CREATE TABLE t (k INT, n DECIMAL(10, 2)) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
+            "INSERT INTO t VALUES (1, '1.00'), (2, '2.00')",
+            "SELECT avg(n), avg(k) FROM t",
+        ],
+        Want::Rows(&[&["1.50000000", "1.5"]]),
+    ),
+    case(
+        "sum of nothing is NULL",
+        "docs: sql-functions/aggregate-functions/sum",
+        "3.3",
+        &[PK, "SELECT sum(v), count(v), max(s) FROM t"],
+        Want::Rows(&[&["NULL", "0", "NULL"]]),
+    ),
+    case(
+        "INSERT SELECT",
+        "docs: sql-statements/loading_unloading/INSERT",
+        "3.3",
+        &[
+            PK,
+            "CREATE TABLE u LIKE t",
+            "INSERT INTO t VALUES (1, 2, 'a'), (2, NULL, NULL)",
+            "INSERT INTO u SELECT * FROM t",
+            "SELECT * FROM u ORDER BY k",
+        ],
+        Want::Rows(&[&["1", "2", "a"], &["2", "NULL", "NULL"]]),
+    ),
+    case(
+        "a value that does not fit refuses the INSERT",
+        "docs: sql-statements/loading_unloading/INSERT",
+        "3.3",
+        &[PK, "INSERT INTO t VALUES (1, 2, 'more than ten bytes')"],
+        Want::Error(5610, "Insert has filtered data"),
+    ),
+    case(
+        "a column without default must be named",
+        ERROR_CODE,
+        "3.3",
+        &[
+            "CREATE TABLE t (k INT, v INT NOT NULL) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
+            "INSERT INTO t (k) VALUES (1)",
+        ],
+        Want::Error(5002, "'v' must be explicitly mentioned in column permutation"),
+    ),
+    ours(
+        "databases may have SQLite's names",
+        CREATE_DOCS,
+        &[
+            "CREATE DATABASE IF NOT EXISTS main",
+            "CREATE TABLE main.x (k INT) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
+            "INSERT INTO main.x VALUES (5)",
+            "SELECT main.x.k FROM main.x",
+        ],
+        Want::Rows(&[&["5"]]),
     ),
     case("division is not whole", "docs: sql-reference/Operators", "3.3", &["SELECT 7 / 2"], Want::Rows(&[&["3.5"]])),
     case(
@@ -1038,10 +1205,22 @@ const TYPE_CHANGES: &[(&str, &[&str])] = &[
     ("DATE", &["DATETIME"]),
     ("DATETIME", &["DATE"]),
     ("CHAR(5)", &["VARCHAR(64)"]),
-    ("VARCHAR(64)", &[
-        "TINYINT", "SMALLINT", "INT", "BIGINT", "LARGEINT", "FLOAT", "DOUBLE", "DECIMAL(10, 2)", "DECIMAL(20, 4)", "DATE",
-        "JSON",
-    ]),
+    (
+        "VARCHAR(64)",
+        &[
+            "TINYINT",
+            "SMALLINT",
+            "INT",
+            "BIGINT",
+            "LARGEINT",
+            "FLOAT",
+            "DOUBLE",
+            "DECIMAL(10, 2)",
+            "DECIMAL(20, 4)",
+            "DATE",
+            "JSON",
+        ],
+    ),
     ("JSON", &["VARCHAR(64)"]),
     ("VARBINARY", &[]),
 ];
