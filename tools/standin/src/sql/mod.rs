@@ -246,3 +246,69 @@ impl select::Tables for Executor<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Settings;
+
+    const STATEMENTS: &[&str] = &[
+        "CREATE TABLE u (k INT NOT NULL COMMENT 'x', a ARRAY<VARCHAR(3)>, ts DATETIME DEFAULT CURRENT_TIMESTAMP) ENGINE=OLAP \
+         PRIMARY KEY (k) COMMENT 'c' DISTRIBUTED BY HASH(k) BUCKETS 2 ORDER BY (ts) PROPERTIES ('replication_num' = '1')",
+        "ALTER TABLE t ADD COLUMN (c INT DEFAULT '1', d DECIMAL(10, 2)), DROP COLUMN v, MODIFY COLUMN s VARCHAR(30)",
+        "ALTER TABLE t RENAME COLUMN v TO w, MODIFY COLUMN s COMMENT 'x'",
+        "INSERT INTO t (k, v, s) VALUES (1, -2, 'x''y'), (2, NULL, DEFAULT)",
+        "UPDATE t SET v = v * 2 + 1, s = concat(s, '!') WHERE k IN (SELECT k FROM t WHERE v IS NOT NULL)",
+        "DELETE FROM t WHERE k BETWEEN 1 AND 2 OR s LIKE '%\\%'",
+        "WITH w AS (SELECT DISTINCT `v`, CAST(k AS DECIMAL(10,2)) c FROM d.t) SELECT *, @@autocommit, now() FROM w JOIN t ON \
+         w.v = t.v WHERE x'00' <> s GROUP BY 1 HAVING count(*) >= .5e3 ORDER BY 2 DESC LIMIT 3",
+        "SHOW FULL COLUMNS FROM t FROM d WHERE Field LIKE 'k%' ORDER BY Type LIMIT 1",
+        "SET NAMES utf8mb4, @@session.sql_mode = '', autocommit = 1",
+        "SELECT TABLE_NAME, count(*) FROM information_schema.columns WHERE TABLE_SCHEMA = database() GROUP BY TABLE_NAME",
+    ];
+
+    fn frontend() -> Frontend {
+        let store = Arc::new(Store::new(Settings::default()));
+        Frontend { store, http_port: 1, backend_http_port: 2, query_port: 3 }
+    }
+
+    fn prepared(frontend: &Frontend) -> Session {
+        let mut session = Session::new(1);
+        for statement in [
+            "CREATE DATABASE d",
+            "USE d",
+            "CREATE TABLE t (k INT, v INT, s VARCHAR(20)) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
+            "INSERT INTO t VALUES (1, 2, 'a'), (2, NULL, NULL)",
+        ] {
+            execute(frontend, &mut session, statement).expect(statement);
+        }
+        session
+    }
+
+    /// Cut anywhere and with any byte replaced, a statement is executed or refused.
+    #[test]
+    fn damaged_statements_do_not_panic() {
+        let frontend = frontend();
+        let mut session = prepared(&frontend);
+        for statement in STATEMENTS {
+            for at in (0..statement.len()).filter(|at| statement.is_char_boundary(*at)) {
+                let _answer = execute(&frontend, &mut session, &statement[..at]);
+                for other in ["'", "(", ")", "`", ",", "*", "ä", ""] {
+                    let damaged = format!("{}{other}{}", &statement[..at], &statement[at + 1..]);
+                    let _answer = execute(&frontend, &mut session, &damaged);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_statement_is_remembered_for_show_errors() {
+        let frontend = frontend();
+        let mut session = prepared(&frontend);
+        assert!(execute(&frontend, &mut session, "SELECT * FROM missing").is_err());
+        let Ok(Outcome::Rows(set)) = execute(&frontend, &mut session, "SHOW ERRORS") else { panic!("no rows") };
+        let cell = |text: &str| Some(text.as_bytes().to_vec());
+        let message = cell("Getting analyzing error. Detail message: Unknown table 'd.missing'.");
+        assert_eq!(set.rows, [vec![cell("Error"), cell("5502"), message]]);
+    }
+}

@@ -159,21 +159,26 @@ pub fn is_reserved(word: &str) -> bool {
 
 /// The statement in `sql`.
 pub fn parse(sql: &str) -> Result<Statement, SqlError> {
-    let mut parser = Parser { sql, tokens: tokens(sql)?, at: 0 };
+    let mut parser = Parser { sql, tokens: tokens(sql)?, at: 0, depth: 0 };
     parser.statement()
 }
 
 /// A literal standing alone in `text`, for tests and for DEFAULT values read back.
 #[cfg(test)]
 fn parse_literal(text: &str) -> Result<Literal, SqlError> {
-    let mut parser = Parser { sql: text, tokens: tokens(text)?, at: 0 };
+    let mut parser = Parser { sql: text, tokens: tokens(text)?, at: 0, depth: 0 };
     parser.literal()
 }
+
+// Arrays inside arrays, at most: what is deeper than this is no statement but an attack on the stack.
+const DEPTH_MAX: usize = 64;
 
 struct Parser<'a> {
     sql: &'a str,
     tokens: Vec<Token>,
     at: usize,
+    /// Arrays open around the current token.
+    depth: usize,
 }
 
 impl Parser<'_> {
@@ -635,8 +640,10 @@ impl Parser<'_> {
         self.advance();
         if name == "array" {
             self.expect_symbol("<")?;
+            self.deeper()?;
             let element = self.type_name()?;
             self.close_angle()?;
+            self.depth -= 1;
             return Ok(TypeName { name, arguments: Vec::new(), element: Some(Box::new(element)) });
         }
         let mut arguments = Vec::new();
@@ -649,6 +656,11 @@ impl Parser<'_> {
         }
         let _signed = self.take_word("SIGNED");
         Ok(TypeName { name, arguments, element: None })
+    }
+
+    fn deeper(&mut self) -> Result<(), SqlError> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX { Err(self.unexpected("fewer arrays inside arrays")) } else { Ok(()) }
     }
 
     /// One `>`; `>>` closes two arrays, so half of it is left.
@@ -664,10 +676,10 @@ impl Parser<'_> {
 
     fn literal(&mut self) -> Result<Literal, SqlError> {
         if self.take_symbol("-") {
-            return match self.literal()? {
-                Literal::Number(number) if !number.starts_with('-') => Ok(Literal::Number(format!("-{number}"))),
-                _ => Err(self.unexpected("a number")),
-            };
+            let TokenKind::Number(number) = &self.token().kind else { return Err(self.unexpected("a number")) };
+            let negative = Literal::Number(format!("-{number}"));
+            self.advance();
+            return Ok(negative);
         }
         let _plus = self.take_symbol("+");
         if self.token().is_symbol("[") || (self.token().is_word("ARRAY") && self.ahead(1).is_symbol("[")) {
@@ -690,6 +702,7 @@ impl Parser<'_> {
     fn array_literal(&mut self) -> Result<Literal, SqlError> {
         let _word = self.take_word("ARRAY");
         self.expect_symbol("[")?;
+        self.deeper()?;
         let mut elements = Vec::new();
         while !self.token().is_symbol("]") {
             elements.push(self.literal()?);
@@ -698,6 +711,7 @@ impl Parser<'_> {
             }
         }
         self.expect_symbol("]")?;
+        self.depth -= 1;
         Ok(Literal::Array(elements))
     }
 
@@ -1243,6 +1257,9 @@ mod tests {
             ),
             ("attributes in order", "CREATE TABLE t (a INT COMMENT 'x' NOT NULL)", "Unexpected input 'NOT'"),
             ("not modelled", "CREATE VIEW v AS SELECT 1", "does not model CREATE VIEW"),
+            ("not too deep", &format!("INSERT INTO t VALUES ({})", "[".repeat(100_000)), "fewer arrays inside arrays"),
+            ("nor in types", &format!("CREATE TABLE t (a {})", "ARRAY<".repeat(100_000)), "fewer arrays inside arrays"),
+            ("signs do not nest", &format!("INSERT INTO t VALUES ({}1)", "- ".repeat(100_000)), "Unexpected input '-'"),
             ("constant only", "SET sql_mode=(SELECT 1)", "Set statement only support constant expr"),
         ];
         for (name, sql, want) in cases {

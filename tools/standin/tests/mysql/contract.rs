@@ -766,6 +766,117 @@ const ERRORS: &[Case] = &[
     ),
 ];
 
+const VARCHAR_KEY: &str = "CREATE TABLE t (k VARCHAR(10), v INT) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')";
+
+const KEYS: &[Case] = &[
+    case(
+        "a VARCHAR key grows",
+        ALTER_DOCS,
+        "3.3",
+        &[VARCHAR_KEY, "ALTER TABLE t MODIFY COLUMN k VARCHAR(20)", "DESC t"],
+        Want::Named(
+            &["Field", "Type", "Null", "Key"],
+            &[&["k", "varchar(20)", "NO", "true"], &["v", "int", "YES", "false"]],
+        ),
+    ),
+    case(
+        "a VARCHAR key does not shrink",
+        "fe-core/.../alter/SchemaChangeHandler.java",
+        "3.3",
+        &[VARCHAR_KEY, "ALTER TABLE t MODIFY COLUMN k VARCHAR(5)"],
+        Want::Error(1064, ""),
+    ),
+    case(
+        "every type that fits a key",
+        "docs: table_design/table_types/primary_key_table",
+        "3.3",
+        &[
+            "CREATE TABLE t (a BOOLEAN, b TINYINT, c SMALLINT, d INT, e BIGINT, f LARGEINT, g VARCHAR(10), h DATE, i DATETIME) \
+         PRIMARY KEY (a, b, c, d, e, f, g, h, i) PROPERTIES ('replication_num' = '1')",
+        ],
+        Want::Done,
+    ),
+    case(
+        "no FLOAT in a primary key",
+        "docs: table_design/table_types/primary_key_table",
+        "3.3",
+        &["CREATE TABLE t (k FLOAT) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')"],
+        Want::Error(1064, "k"),
+    ),
+    case(
+        "no VARBINARY in a primary key",
+        "docs: table_design/table_types/primary_key_table",
+        "3.3",
+        &["CREATE TABLE t (k VARBINARY) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')"],
+        Want::Error(1064, "k"),
+    ),
+    case(
+        "no JSON in a primary key",
+        "docs: table_design/table_types/primary_key_table",
+        "3.3",
+        &["CREATE TABLE t (k JSON) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')"],
+        Want::Error(1064, "k"),
+    ),
+    case(
+        "no ARRAY in a primary key",
+        "docs: table_design/table_types/primary_key_table",
+        "3.3",
+        &["CREATE TABLE t (k ARRAY<INT>) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')"],
+        Want::Error(1064, "k"),
+    ),
+    case(
+        "a renamed column's name is not free at once",
+        "test/sql/test_column_rename/R/test_column_rename2",
+        "3.5",
+        &[PK, "ALTER TABLE t RENAME COLUMN v TO w", "ALTER TABLE t ADD COLUMN v INT"],
+        Want::Error(1064, "Can not add column which already exists in column id: v"),
+    ),
+    case(
+        "one statement adds and drops",
+        ABNORMAL,
+        "3.3",
+        &[SORTED, "ALTER TABLE t ADD COLUMN v2 BIGINT, DROP COLUMN v2", "DESC t"],
+        Want::Named(
+            &["Field", "Type", "Null", "Key"],
+            &[
+                &["k0", "bigint", "NO", "true"],
+                &["k1", "datetime", "NO", "true"],
+                &["v0", "int", "YES", "false"],
+                &["v1", "varchar(100)", "YES", "false"],
+            ],
+        ),
+    ),
+    case(
+        "without a key clause the leading columns are a DUPLICATE KEY",
+        ANALYZER,
+        "3.3",
+        &[
+            "CREATE TABLE t (a INT, b INT, c DOUBLE) PROPERTIES ('replication_num' = '1')",
+            "SELECT TABLE_MODEL, DISTRIBUTE_TYPE FROM information_schema.tables_config WHERE TABLE_SCHEMA = database()",
+        ],
+        Want::Rows(&[&["DUP_KEYS", "RANDOM"]]),
+    ),
+    case(
+        "duplicates stay",
+        "docs: table_design/table_types/duplicate_key_table",
+        "3.3",
+        &[DUP, "INSERT INTO t VALUES (1, '2024-01-01', 1, 'a'), (1, '2024-01-01', 1, 'a')", "SELECT count(*) FROM t"],
+        Want::Rows(&[&["2"]]),
+    ),
+    case(
+        "UNIQUE KEY replaces",
+        "docs: table_design/table_types/unique_key_table",
+        "3.3",
+        &[
+            "CREATE TABLE t (k INT, v INT) UNIQUE KEY (k) DISTRIBUTED BY HASH(k) PROPERTIES ('replication_num' = '1')",
+            "INSERT INTO t VALUES (1, 1)",
+            "INSERT INTO t VALUES (1, 2)",
+            "SELECT * FROM t",
+        ],
+        Want::Rows(&[&["1", "2"]]),
+    ),
+];
+
 const NAMES: &[Case] = &[
     case(
         "a column name may hold blanks and dots",
@@ -1183,6 +1294,11 @@ async fn errors_and_metadata() {
 #[tokio::test]
 async fn queries() {
     run_all(QUERIES).await;
+}
+
+#[tokio::test]
+async fn keys_and_models() {
+    run_all(KEYS).await;
 }
 
 #[tokio::test]
