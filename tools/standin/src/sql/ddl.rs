@@ -14,7 +14,7 @@ use crate::store::{
 use super::Executor;
 use super::ast::*;
 use super::error::SqlError;
-use super::lexer::place;
+use super::lexer::{TokenKind, place, tokens};
 use super::result::Outcome;
 
 impl Executor<'_> {
@@ -88,6 +88,7 @@ impl Executor<'_> {
             columns.push(self.column(column)?);
         }
         check_primary_nulls(&create)?;
+        check_partition_columns(&create)?;
         let keys = match create.keys {
             Some((model, names)) => Some((table_model(model), names)),
             None => key_columns_written(&create.columns)?,
@@ -301,6 +302,20 @@ fn check_primary_nulls(create: &CreateTable) -> Result<(), SqlError> {
         Some(column) => Err(SqlError::analyzing(format!("primary key column[{}] cannot be nullable", column.name))),
         None => Ok(()),
     }
+}
+
+/// Columns a primary key table is partitioned by belong to its key (docs, Primary Key table). Partitions themselves are
+/// not modelled, so only names are looked for in the clause.
+fn check_partition_columns(create: &CreateTable) -> Result<(), SqlError> {
+    let (Some((KeyModel::Primary, keys)), Some(clause)) = (&create.keys, &create.partition_by) else { return Ok(()) };
+    for token in tokens(clause)? {
+        let (TokenKind::Word(name) | TokenKind::Name(name)) = &token.kind else { continue };
+        let is_column = create.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+        if is_column && !keys.iter().any(|key| key.eq_ignore_ascii_case(name)) {
+            return Err(SqlError::analyzing(format!("Partition column[{name}] is not key column")));
+        }
+    }
+    Ok(())
 }
 
 fn checked_buckets(buckets: u64) -> Result<u32, SqlError> {

@@ -956,33 +956,28 @@ impl Parser<'_> {
             TokenKind::Word(word) => word.to_ascii_uppercase(),
             _ => String::new(),
         };
-        let simple = match first.as_str() {
-            "DATABASES" | "SCHEMAS" => Some(ShowKind::Databases),
-            "FRONTENDS" => Some(ShowKind::Frontends),
-            "BACKENDS" => Some(ShowKind::Backends),
-            "VARIABLES" => Some(ShowKind::Variables),
-            "WARNINGS" | "ERRORS" => Some(ShowKind::Warnings),
-            "PROCESSLIST" => Some(ShowKind::ProcessList),
-            "COLLATION" => Some(ShowKind::Collation),
-            "CHARSET" => Some(ShowKind::CharacterSet),
-            "ENGINES" => Some(ShowKind::Engines),
-            "CATALOGS" => Some(ShowKind::Catalogs),
-            "STATUS" => Some(ShowKind::Status),
-            _ => None,
-        };
-        if let Some(kind) = simple {
+        if let Some(kind) = plain_show(&first) {
             self.advance();
             return Ok(kind);
         }
-        match first.as_str() {
+        if self.take_words(&["TABLE", "STATUS"]) {
+            return Ok(ShowKind::TableStatus { database: self.written_database()? });
+        }
+        if self.take_words(&["COMPUTE", "NODES"]) {
+            return Ok(ShowKind::ComputeNodes);
+        }
+        if self.take_words(&["CHARACTER", "SET"]) {
+            return Ok(ShowKind::CharacterSet);
+        }
+        self.show_with_names(&first, full)
+    }
+
+    /// SHOW of something that is named: a table, a database, a path.
+    fn show_with_names(&mut self, first: &str, full: bool) -> Result<ShowKind, SqlError> {
+        match first {
             "TABLES" => {
                 self.advance();
                 Ok(ShowKind::Tables { full, database: self.written_database()? })
-            }
-            "TABLE" if self.ahead(1).is_word("STATUS") => {
-                self.advance();
-                self.advance();
-                Ok(ShowKind::TableStatus { database: self.written_database()? })
             }
             "COLUMNS" | "FIELDS" => {
                 self.advance();
@@ -995,19 +990,9 @@ impl Parser<'_> {
             "CREATE" => self.show_create(),
             "ALTER" => self.show_alter(),
             "LOAD" | "STREAM" => self.show_load(),
-            "COMPUTE" if self.ahead(1).is_word("NODES") => {
-                self.advance();
-                self.advance();
-                Ok(ShowKind::ComputeNodes)
-            }
             "PROC" => {
                 self.advance();
                 Ok(ShowKind::Proc(self.text()?))
-            }
-            "CHARACTER" if self.ahead(1).is_word("SET") => {
-                self.advance();
-                self.advance();
-                Ok(ShowKind::CharacterSet)
             }
             "GRANTS" => {
                 self.advance();
@@ -1172,6 +1157,24 @@ impl Parser<'_> {
         }
         Ok(Statement::Update { table, assignments, condition: self.condition()? })
     }
+}
+
+/// SHOW statements of one word.
+fn plain_show(word: &str) -> Option<ShowKind> {
+    Some(match word {
+        "DATABASES" | "SCHEMAS" => ShowKind::Databases,
+        "FRONTENDS" => ShowKind::Frontends,
+        "BACKENDS" => ShowKind::Backends,
+        "VARIABLES" => ShowKind::Variables,
+        "WARNINGS" | "ERRORS" => ShowKind::Warnings,
+        "PROCESSLIST" => ShowKind::ProcessList,
+        "COLLATION" => ShowKind::Collation,
+        "CHARSET" => ShowKind::CharacterSet,
+        "ENGINES" => ShowKind::Engines,
+        "CATALOGS" => ShowKind::Catalogs,
+        "STATUS" => ShowKind::Status,
+        _ => return None,
+    })
 }
 
 /// `@@session.x`, `@@x`, `session.x` -> `x`, lower case.

@@ -10,7 +10,7 @@ use super::support::Target;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Pool, Row};
-use starrocks_standin::store::Settings;
+use starrocks_standin::store::{Release, Settings};
 use tokio::process::Command;
 
 #[tokio::test]
@@ -59,6 +59,27 @@ async fn mysql_async_does_what_a_sink_needs() {
     connection.query_drop("SET NAMES utf8mb4").await.expect("SET NAMES");
     drop(connection);
     pool.disconnect().await.expect("QUIT");
+}
+
+/// Up to 3.4 the server calls itself MySQL 5.1, and pools log in again instead of resetting.
+#[tokio::test]
+async fn pools_work_with_every_release() {
+    for release in [Release::V3_3, Release::V3_5, Release::V4_1] {
+        let settings = Settings { password: "secret".to_owned(), release, ..Settings::default() };
+        let target = Target::stand_in(settings).await;
+        let pool = Pool::new(target.options(Some("information_schema")));
+        for _ in 0..3 {
+            let mut connection = pool.get_conn().await.expect("a connection");
+            let database: Option<String> = connection.query_first("SELECT database()").await.expect("database");
+            assert_eq!(database.as_deref(), Some("information_schema"), "{release:?}");
+            connection.query_drop("SET query_timeout = 7").await.expect("SET");
+        }
+        let mut connection = pool.get_conn().await.expect("a connection");
+        let timeout: Option<i64> = connection.query_first("SELECT @@query_timeout").await.expect("a variable");
+        assert_eq!(timeout, Some(300), "{release:?}: the session is fresh");
+        drop(connection);
+        pool.disconnect().await.expect("QUIT");
+    }
 }
 
 #[tokio::test]

@@ -877,6 +877,87 @@ const KEYS: &[Case] = &[
     ),
 ];
 
+const STATES: &[Case] = &[
+    case(
+        "a hash column stays",
+        "fe-core/.../alter/SchemaChangeHandler.java",
+        "3.3",
+        &[
+            "CREATE TABLE t (k INT, v INT) DUPLICATE KEY (k) DISTRIBUTED BY HASH(v) BUCKETS 1 PROPERTIES ('replication_num' = '1')",
+            "ALTER TABLE t DROP COLUMN v",
+        ],
+        Want::Error(1064, "Distribution column[v] cannot be dropped. index[t]"),
+    ),
+    case(
+        "NOT NULL may become NULL",
+        "fe-core/.../catalog/Column.java",
+        "3.3",
+        &[
+            PK,
+            "ALTER TABLE t ADD COLUMN c INT NOT NULL DEFAULT '1'",
+            "ALTER TABLE t MODIFY COLUMN c INT NULL DEFAULT '1'",
+        ],
+        Want::Done,
+    ),
+    case(
+        "a partition column of a primary key table is a key",
+        "docs: table_design/table_types/primary_key_table",
+        "3.3",
+        &[
+            "CREATE TABLE t (k INT, d DATE) PRIMARY KEY (k) PARTITION BY date_trunc('day', d) DISTRIBUTED BY HASH(k) PROPERTIES \
+         ('replication_num' = '1')",
+        ],
+        Want::Error(1064, ""),
+    ),
+    case(
+        "a partition clause is shown again",
+        CREATE_DOCS,
+        "3.3",
+        &[
+            "CREATE TABLE t (k INT, d DATE) PRIMARY KEY (k, d) PARTITION BY date_trunc('day', d) DISTRIBUTED BY HASH(k) PROPERTIES \
+         ('replication_num' = '1')",
+            "SELECT PRIMARY_KEY FROM information_schema.tables_config WHERE TABLE_SCHEMA = database()",
+        ],
+        Want::Rows(&[&["`k`, `d`"]]),
+    ),
+    case(
+        "the sort key is listed",
+        SCHEMA,
+        "3.3",
+        &[SORTED, "SELECT SORT_KEY, PRIMARY_KEY FROM information_schema.tables_config WHERE TABLE_SCHEMA = database()"],
+        Want::Rows(&[&["`v0`", "`k0`, `k1`"]]),
+    ),
+    ours(
+        "system databases stay",
+        ERROR_CODE,
+        &["DROP DATABASE information_schema"],
+        Want::Error(5203, "Access denied"),
+    ),
+    case(
+        "ADD COLUMN to a missing table",
+        ERROR_CODE,
+        "3.3",
+        &["ALTER TABLE nothing ADD COLUMN c INT"],
+        Want::Error(5502, "nothing"),
+    ),
+    case("DROP TABLE of a missing table", ERROR_CODE, "3.3", &["DROP TABLE nothing"], Want::Error(5502, "nothing")),
+    case("DROP TABLE IF EXISTS", ERROR_CODE, "3.3", &["DROP TABLE IF EXISTS nothing"], Want::Done),
+    case(
+        "CREATE TABLE in a missing database",
+        ERROR_CODE,
+        "3.3",
+        &["CREATE TABLE no_such_db.t (k INT) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')"],
+        Want::Error(5501, "no_such_db"),
+    ),
+    case(
+        "RENAME to a used name",
+        "fe-core/.../server/LocalMetastore.java",
+        "3.3",
+        &[PK, "CREATE TABLE u LIKE t", "ALTER TABLE t RENAME u"],
+        Want::Error(1064, "Table name[u] is already used"),
+    ),
+];
+
 const NAMES: &[Case] = &[
     case(
         "a column name may hold blanks and dots",
@@ -1299,6 +1380,11 @@ async fn queries() {
 #[tokio::test]
 async fn keys_and_models() {
     run_all(KEYS).await;
+}
+
+#[tokio::test]
+async fn states_and_missing_things() {
+    run_all(STATES).await;
 }
 
 #[tokio::test]

@@ -63,6 +63,8 @@ async fn a_job_can_be_cancelled() {
     let settings = Settings { alter_takes: Duration::from_secs(3600), ..Settings::default() };
     let (_target, mut connection) = with_table(settings).await;
     connection.query_drop("ALTER TABLE t MODIFY COLUMN v BIGINT").await.expect("accepted");
+    let truncate = connection.query_drop("TRUNCATE TABLE t").await.expect_err("not in state NORMAL");
+    assert!(truncate.to_string().contains("1064"), "{truncate}");
     connection.query_drop("CANCEL ALTER TABLE COLUMN FROM t").await.expect("cancelled");
     assert_eq!(state(&mut connection).await, "CANCELLED");
     let types = "SELECT COLUMN_TYPE FROM information_schema.columns WHERE TABLE_NAME = 't' ORDER BY ORDINAL_POSITION";

@@ -245,7 +245,7 @@ impl Translator<'_> {
     fn token(&mut self, at: usize) -> Result<usize, SqlError> {
         let token = self.tokens[at].clone();
         match &token.kind {
-            TokenKind::Word(word) => return self.word(at, &token, word),
+            TokenKind::Word(word) => return self.word(at, word),
             TokenKind::Name(name) => self.push(back_quoted(name)),
             TokenKind::Text(text) => self.push(quoted(text)),
             TokenKind::Hex(bytes) => self.push(hex(bytes)),
@@ -302,7 +302,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    fn word(&mut self, at: usize, token: &Token, word: &str) -> Result<usize, SqlError> {
+    fn word(&mut self, at: usize, word: &str) -> Result<usize, SqlError> {
         let upper = word.to_ascii_uppercase();
         let called = self.tokens[at + 1].is_symbol("(");
         match upper.as_str() {
@@ -333,7 +333,6 @@ impl Translator<'_> {
             _ if plain_for_sqlite(word) => self.push(word),
             _ => self.push(back_quoted(word)),
         }
-        let _ = token;
         Ok(at + 1)
     }
 
