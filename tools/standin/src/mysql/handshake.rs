@@ -1,7 +1,8 @@
 //! The greeting, the login and its verdict.
 //!
 //! In: the client's handshake response. Out: who it is, which database it wants, and whether the password fits.
-//! Always: `mysql_native_password`; a client that begins with another plugin is asked to switch. No TLS, no compression.
+//! Always: `mysql_native_password`; a client that begins with another plugin is asked to switch. No TLS, no
+//! compression.
 //! Not here: what happens after the login (`connection`).
 //! MySQL documentation, "Connection Phase"; StarRocks, `mysql/MysqlHandshakePacket.java`, `mysql/MysqlProto.java`.
 

@@ -1,7 +1,7 @@
 //! Prepared statements: a query with `?` marks, filled with constants.
 //!
 //! In: COM_STMT_PREPARE's text, COM_STMT_EXECUTE's payload. Out: plain SQL text to execute.
-//! Always: only queries can be prepared; anything else is refused with 1295 (StarRocks, `ErrorCode.ERR_UNSUPPORTED_PS`).
+//! Always: only queries can be prepared; anything else is refused with 1295 (StarRocks, `ErrorCode.java`).
 //! Not here: the answer packets (`connection`).
 //! MySQL documentation, "Prepared Statements", "Binary Protocol Value".
 

@@ -3,7 +3,8 @@
 //! In: SQL text. Out: a `Statement` or StarRocks' syntax error with line and column.
 //! Always: one statement per text; what stands behind it, other than one `;`, is refused.
 //! Not here: whether names exist and values fit (`ddl`, `select`).
-//! Start at `parse`, then `Parser::statement`. The grammar is StarRocks' (`StarRocks.g4`), cut down to what clients of a sink need.
+//! Start at `parse`, then `Parser::statement`. The grammar is StarRocks' (`StarRocks.g4`), cut down to what clients of
+//! a sink need.
 
 mod alter;
 mod columns;

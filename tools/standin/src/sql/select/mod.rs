@@ -1,8 +1,8 @@
 //! Queries: runs a SELECT over an export of the tables it names.
 //!
 //! In: a query's text and a way to get tables. Out: a `ResultSet` with StarRocks' labels, types and spellings.
-//! Always: only the tables and columns the query names are copied; DECIMAL, LARGEINT and DATETIME stay text, so they are
-//! compared, summed and printed exactly.
+//! Always: only the tables and columns the query names are copied; DECIMAL, LARGEINT and DATETIME stay text, so they
+//! are compared, summed and printed exactly.
 //! Not here: speed, plans, privileges. The engine is SQLite in memory, one instance per query.
 //! Start at `run`.
 
