@@ -311,4 +311,38 @@ mod tests {
         let message = cell("Getting analyzing error. Detail message: Unknown table 'd.missing'.");
         assert_eq!(set.rows, [vec![cell("Error"), cell("5502"), message]]);
     }
+
+    #[test]
+    fn loads_are_listed_with_their_states() {
+        let frontend = frontend();
+        let mut session = prepared(&frontend);
+        let store = &frontend.store;
+        let rejected = store.begin("d", &["t"], "rejected", 60_000).expect("begun");
+        assert!(store.abort("d", rejected, "too many filtered rows"));
+        let done = store.begin("d", &["t"], "done", 60_000).expect("begun");
+        let counts = crate::store::Counts { total: 3, loaded: 2, filtered: 1, ..Default::default() };
+        store.commit("d", done, Vec::new(), counts).expect("committed");
+        store.begin("d", &["t"], "open", 60_000).expect("begun");
+        let query = "SELECT LABEL, STATE, TABLE_NAME, SCAN_ROWS, SINK_ROWS, FILTERED_ROWS, ERROR_MSG FROM \
+                     information_schema.loads WHERE DB_NAME = 'd' ORDER BY ID";
+        let Ok(Outcome::Rows(set)) = execute(&frontend, &mut session, query) else { panic!("no rows") };
+        let printed: Vec<String> = set
+            .rows
+            .iter()
+            .map(|row| {
+                let cell = |cell: &result::Cell| {
+                    cell.as_ref().map_or("NULL".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+                };
+                row.iter().map(cell).collect::<Vec<_>>().join("|")
+            })
+            .collect();
+        assert_eq!(
+            printed,
+            [
+                "rejected|CANCELLED|t|0|0|0|too many filtered rows",
+                "done|FINISHED|t|3|2|1|NULL",
+                "open|LOADING|t|0|0|0|NULL",
+            ]
+        );
+    }
 }
