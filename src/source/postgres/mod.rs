@@ -2,8 +2,17 @@
 
 use std::time::Duration;
 
+mod client;
 mod conninfo;
+mod login;
 mod pattern;
+mod quote;
+mod replication;
+mod sqlstate;
+mod tables;
+mod tls;
+mod transport;
+mod wire;
 
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
 pub use pattern::{PatternError, TablePattern};
