@@ -1,0 +1,292 @@
+//! Writes one value as JSON for one target column, after checking that the column can hold it.
+//!
+//! In: PostgreSQL's text of a value. Out: JSON, or why the target cannot hold it. Always: what is written is stored by
+//! StarRocks as the same value. It would not refuse much by itself: it rounds decimals, cuts off fractions of
+//! integers, ignores zones and eras, and turns text that is too long into NULL (StarRocks, `be/src/formats/json`).
+
+use memchr::memmem;
+
+use super::types::{Fit, Target, fit};
+use super::{date, escape, number};
+use crate::model::ColumnType;
+
+/// Largest document of a JSON column in bytes.
+const JSON_MAX: usize = 16 << 20;
+
+/// How a column's values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    Bool,
+    /// A signed number of that many bits.
+    Int(u32),
+    /// A floating-point number; the three that JSON has no numbers for are strings.
+    Float,
+    /// Digits allowed before and after the point.
+    Decimal {
+        whole: u16,
+        fraction: u16,
+    },
+    /// At most that many bytes.
+    Text(u32),
+    Date,
+    Datetime,
+    /// With `+00` at its end.
+    DatetimeUtc,
+    Json,
+}
+
+/// Why a value does not fit its target column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error("is not UTF-8")]
+    NotUtf8,
+    #[error("has {bytes} bytes where {max} fit")]
+    TooLong { bytes: usize, max: usize },
+    #[error("is outside the range of the column")]
+    OutOfRange,
+    #[error("has more digits after the point than the column keeps")]
+    TooManyFractionDigits,
+    #[error("does not have the form of its type")]
+    Malformed,
+    #[error("is NaN or infinite, which the column cannot hold")]
+    NotFinite,
+    #[error("is a date or time outside the years 1 to 9999")]
+    NotADate,
+    #[error("holds \\u0000 or half a surrogate pair, which StarRocks cannot store")]
+    BadEscape,
+    #[error("is NULL where the column must not be")]
+    Null,
+}
+
+impl Writer {
+    /// How values of `ty` are written for `target`; `None` if they cannot be.
+    pub(super) fn new(ty: &ColumnType, key: bool, target: &Target) -> Option<Writer> {
+        if fit(ty, key, target) != Fit::Fits {
+            return None;
+        }
+        match target {
+            Target::Boolean => Some(Writer::Bool),
+            Target::Int(bytes) => Some(Writer::Int(u32::from(*bytes) * 8)),
+            Target::Float | Target::Double => Some(Writer::Float),
+            Target::Decimal { precision, scale } => {
+                Some(Writer::Decimal { whole: precision - scale, fraction: *scale })
+            }
+            Target::Varchar(bytes) | Target::Char(bytes) => Some(Writer::Text(*bytes)),
+            Target::Date => Some(Writer::Date),
+            Target::Datetime if *ty == ColumnType::TimestampTz => Some(Writer::DatetimeUtc),
+            Target::Datetime => Some(Writer::Datetime),
+            Target::Json => Some(Writer::Json),
+            Target::Other(_) => None,
+        }
+    }
+
+    /// Bytes the value takes in an encoded key, apart from text, which takes its own length (StarRocks,
+    /// `be/src/storage/primary_key_encoder.cpp`).
+    pub(super) fn key_bytes(self) -> usize {
+        match self {
+            Writer::Bool => 1,
+            Writer::Int(bits) => bits as usize / 8,
+            Writer::Date => 4,
+            Writer::Datetime | Writer::DatetimeUtc => 8,
+            Writer::Text(_) | Writer::Float | Writer::Decimal { .. } | Writer::Json => 0,
+        }
+    }
+
+    /// Appends the value.
+    ///
+    /// # Errors
+    /// Why the column cannot hold it; `out` may then have grown.
+    #[inline]
+    pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+        match self {
+            Writer::Bool => match text {
+                b"t" => out.extend_from_slice(b"true"),
+                b"f" => out.extend_from_slice(b"false"),
+                _ => return Err(Unfit::Malformed),
+            },
+            Writer::Int(bits) => int(bits, text, out)?,
+            Writer::Float => match text {
+                b"NaN" | b"Infinity" | b"-Infinity" => quoted(text, out),
+                _ if number::is_json(text) => out.extend_from_slice(text),
+                _ => return Err(Unfit::Malformed),
+            },
+            Writer::Decimal { whole, fraction } => decimal(whole.into(), fraction.into(), text, out)?,
+            Writer::Text(max) => {
+                if text.len() > max as usize {
+                    return Err(Unfit::TooLong { bytes: text.len(), max: max as usize });
+                }
+                simdutf8::basic::from_utf8(text).map_err(|_| Unfit::NotUtf8)?;
+                escape::string(text, out);
+            }
+            Writer::Date if date::is_date(text) => quoted(text, out),
+            Writer::Datetime if date::is_datetime(text) => quoted(text, out),
+            Writer::DatetimeUtc => match text.strip_suffix(b"+00").filter(|text| date::is_datetime(text)) {
+                Some(text) => quoted(text, out),
+                None => return Err(Unfit::NotADate),
+            },
+            Writer::Date | Writer::Datetime => return Err(Unfit::NotADate),
+            Writer::Json => json(text, out)?,
+        }
+        Ok(())
+    }
+}
+
+/// Appends text that needs no escaping.
+fn quoted(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
+}
+
+#[inline]
+fn int(bits: u32, text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    let number = number::whole(text).ok_or(Unfit::Malformed)?;
+    let limit = i128::MAX >> (128 - bits);
+    if number > limit || number < -limit - 1 {
+        return Err(Unfit::OutOfRange);
+    }
+    // A JSON parser may know no number of 16 bytes; StarRocks reads a string into LARGEINT as well.
+    if bits > 64 {
+        quoted(text, out);
+    } else {
+        // Written anew because JSON has no leading zeros.
+        out.extend_from_slice(itoa::Buffer::new().format(number as i64).as_bytes());
+    }
+    Ok(())
+}
+
+/// Digits go as a string: StarRocks reads a number's own characters as well, but a parser between may not.
+fn decimal(whole: usize, fraction: usize, text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    let Some(digits) = number::decimal(text) else {
+        return Err(match text {
+            b"NaN" | b"Infinity" | b"-Infinity" => Unfit::NotFinite,
+            _ => Unfit::Malformed,
+        });
+    };
+    if digits.whole.len() > whole {
+        return Err(Unfit::OutOfRange);
+    }
+    if digits.fraction.len() > fraction {
+        return Err(Unfit::TooManyFractionDigits);
+    }
+    quoted(text, out);
+    Ok(())
+}
+
+/// PostgreSQL has checked the grammar. It keeps escapes in `json` that no UTF-8 text can hold.
+fn json(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    if text.len() > JSON_MAX {
+        return Err(Unfit::TooLong { bytes: text.len(), max: JSON_MAX });
+    }
+    simdutf8::basic::from_utf8(text).map_err(|_| Unfit::NotUtf8)?;
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err(Unfit::Malformed);
+    }
+    if has_bad_escape(text) {
+        return Err(Unfit::BadEscape);
+    }
+    out.extend_from_slice(text);
+    Ok(())
+}
+
+/// Whether the document has an escape for U+0000, or for one half of a surrogate pair without the other.
+fn has_bad_escape(text: &[u8]) -> bool {
+    if memmem::find(text, b"\\u").is_none() {
+        return false;
+    }
+    let unit = |at: usize| -> Option<u32> {
+        let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', &text[at..]) {
+        at += found;
+        match unit(at) {
+            None => at = (at + 2).min(text.len()),
+            Some(0 | 0xDC00..=0xDFFF) => return true,
+            Some(0xD800..=0xDBFF) => match unit(at + 6) {
+                Some(0xDC00..=0xDFFF) => at += 12,
+                _ => return true,
+            },
+            Some(_) => at += 6,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(writer: Writer, text: &str, want: Result<&str, Unfit>) {
+        let mut out = Vec::new();
+        let got = writer.write(text.as_bytes(), &mut out).map(|()| String::from_utf8(out).unwrap());
+        assert_eq!(got, want.map(str::to_owned), "{writer:?} {text:?}");
+    }
+
+    #[test]
+    fn values_are_written_or_refused() {
+        use Unfit::{BadEscape, Malformed, NotADate, NotFinite, OutOfRange, TooLong, TooManyFractionDigits};
+        let (small, big, large) = (Writer::Int(16), Writer::Int(64), Writer::Int(128));
+        let money = Writer::Decimal { whole: 3, fraction: 2 };
+        let cases = [
+            (Writer::Bool, "t", Ok("true")),
+            (Writer::Bool, "f", Ok("false")),
+            (Writer::Bool, "true", Err(Malformed)),
+            (small, "-32768", Ok("-32768")),
+            (small, "32767", Ok("32767")),
+            (small, "32768", Err(OutOfRange)),
+            (small, "-32769", Err(OutOfRange)),
+            (small, "1.5", Err(Malformed)),
+            (small, "", Err(Malformed)),
+            (small, "007", Ok("7")),
+            (big, "-9223372036854775808", Ok("-9223372036854775808")),
+            (big, "9223372036854775808", Err(OutOfRange)),
+            (large, "-170141183460469231731687303715884105728", Ok("\"-170141183460469231731687303715884105728\"")),
+            (Writer::Float, "1.5e-07", Ok("1.5e-07")),
+            (Writer::Float, "-0", Ok("-0")),
+            (Writer::Float, "NaN", Ok("\"NaN\"")),
+            (Writer::Float, "-Infinity", Ok("\"-Infinity\"")),
+            (Writer::Float, "1,5", Err(Malformed)),
+            (money, "999.99", Ok("\"999.99\"")),
+            (money, "-0.10", Ok("\"-0.10\"")),
+            (money, "1.50000", Ok("\"1.50000\"")),
+            (money, "1000", Err(OutOfRange)),
+            (money, "0.001", Err(TooManyFractionDigits)),
+            (money, "NaN", Err(NotFinite)),
+            (money, "1e2", Err(Malformed)),
+            (Writer::Text(4), "é\"\\", Ok("\"é\\\"\\\\\"")),
+            (Writer::Text(4), "aéé", Err(TooLong { bytes: 5, max: 4 })),
+            (Writer::Text(0), "", Ok("\"\"")),
+            (Writer::Date, "2024-02-29", Ok("\"2024-02-29\"")),
+            (Writer::Date, "infinity", Err(NotADate)),
+            (Writer::Date, "0044-03-15 BC", Err(NotADate)),
+            (Writer::Datetime, "2024-02-29 23:59:59.5", Ok("\"2024-02-29 23:59:59.5\"")),
+            (Writer::Datetime, "10000-01-01 00:00:00", Err(NotADate)),
+            (Writer::DatetimeUtc, "2024-02-29 23:59:59.5+00", Ok("\"2024-02-29 23:59:59.5\"")),
+            (Writer::DatetimeUtc, "2024-02-29 23:59:59.5", Err(NotADate)),
+            (Writer::DatetimeUtc, "2024-02-29 23:59:59.5+05:30", Err(NotADate)),
+            (Writer::Json, "{\"a\": [1, null]}", Ok("{\"a\": [1, null]}")),
+            (Writer::Json, "\"a\\\\u0000\"", Ok("\"a\\\\u0000\"")),
+            (Writer::Json, "\"a\\u0000\"", Err(BadEscape)),
+            (Writer::Json, "\"\\\\\\u0000\"", Err(BadEscape)),
+            (Writer::Json, "\"\\ud83d\\ude00\"", Ok("\"\\ud83d\\ude00\"")),
+            (Writer::Json, "\"\\ud83d\"", Err(BadEscape)),
+            (Writer::Json, "\"\\ude00\\ud83d\"", Err(BadEscape)),
+            (Writer::Json, "\"\\ud83d\\u0041\"", Err(BadEscape)),
+            (Writer::Json, "  ", Err(Malformed)),
+        ];
+        for (writer, text, want) in cases {
+            check(writer, text, want);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused() {
+        for writer in [Writer::Text(10), Writer::Json] {
+            assert_eq!(writer.write(b"\xff\xfe", &mut Vec::new()), Err(Unfit::NotUtf8));
+        }
+        let long = vec![b'1'; JSON_MAX + 1];
+        assert!(matches!(Writer::Json.write(&long, &mut Vec::new()), Err(Unfit::TooLong { .. })));
+    }
+}
