@@ -12,6 +12,8 @@
 
 pub mod model;
 
+pub mod failpoint;
+
 pub mod pgoutput;
 
 pub mod status;

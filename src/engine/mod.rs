@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+mod checkpointer;
 mod command;
+pub mod lifecycle;
+mod run;
+
+pub use run::{Ended, Parts, run};
 
 pub use command::{Command, Handle, Inbox, Outcome, Refusal, Request};
 

@@ -29,6 +29,11 @@ impl Row {
         Row(bytes)
     }
 
+    /// A copy that does not keep the message it came in alive.
+    pub fn detached(&self) -> Row {
+        Row(Bytes::copy_from_slice(&self.0))
+    }
+
     /// How many columns the row says it has.
     pub fn len(&self) -> usize {
         self.0.first_chunk::<2>().map_or(0, |count| u16::from_be_bytes(*count).into())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::checkpoint::Store;
+use crate::checkpoint::{Checkpoint, Store};
 use crate::model::{Block, Budget, Lsn, Reason, Row, TableSchema};
 
 pub mod postgres;
@@ -53,9 +53,12 @@ pub trait Source: Send + Sync + 'static {
     /// Every problem found, not only the first.
     fn setup(&self) -> impl Future<Output = Result<Ready, Vec<Reason>>> + Send;
 
-    /// The store of this pipeline's checkpoint. Usable after a first successful `setup`; it fills in the identity
-    /// (system, slot, publication) that `setup` saw.
+    /// The store of this pipeline's checkpoint. Usable after a first successful `setup`.
     fn checkpoints(&self) -> Arc<Self::Checkpoints>;
+
+    /// The checkpoint to store for a position, with the identities (system, slot, publication) that the last
+    /// successful `setup` saw. `None` before that.
+    fn checkpoint_at(&self, lsn: Lsn, paused: bool) -> Option<Checkpoint>;
 
     /// Streams from a position until told to stop or until something breaks. The first event is `Resumed`.
     ///

@@ -30,16 +30,9 @@ numbers!(PipelineNumbers {
     received_commit_micros,
     durable_commit_micros,
     rows_skipped,
-});
-numbers!(SinkNumbers {
-    contact_micros,
-    loads,
     load_retries,
-    load_refusals,
-    rows_loaded,
-    bytes_loaded,
-    values_replaced,
 });
+numbers!(SinkNumbers { contact_micros, loads, load_refusals, rows_loaded, bytes_loaded, values_replaced });
 numbers!(TableNumbers { inserted, updated, deleted, truncates, loads, rows_loaded, durable, last_load_micros });
 
 #[derive(Debug)]
@@ -222,7 +215,7 @@ impl Status {
             sink_contact_micros: sink.contact_micros.load(Relaxed),
             breaker_open: s.breaker_open.load(Relaxed),
             loads: sink.loads.load(Relaxed),
-            load_retries: sink.load_retries.load(Relaxed),
+            load_retries: flow.load_retries.load(Relaxed),
             load_refusals: sink.load_refusals.load(Relaxed),
             rows_loaded: sink.rows_loaded.load(Relaxed),
             bytes_loaded: sink.bytes_loaded.load(Relaxed),
@@ -372,6 +365,16 @@ impl PipelineMeter {
         self.0.flow.rows_durable.fetch_add(rows, Release);
     }
 
+    /// Whether calls pause after failures in a row.
+    pub fn breaker(&self, open: bool) {
+        self.0.breaker_open.store(open, Relaxed);
+    }
+
+    /// A load is tried again.
+    pub fn retried(&self) {
+        self.0.flow.load_retries.fetch_add(1, Relaxed);
+    }
+
     /// The meter of a table; makes its entry if there is none.
     pub fn table(&self, name: &TableName, target: &str) -> TableMeter {
         let table = lock(&self.0.tables)
@@ -409,21 +412,11 @@ impl SinkMeter {
         }
     }
 
-    /// Whether calls pause after failures in a row.
-    pub fn breaker(&self, open: bool) {
-        self.0.breaker_open.store(open, Relaxed);
-    }
-
     /// A load was accepted.
     pub fn loaded(&self, rows: u64, bytes: u64) {
         self.0.sink.loads.fetch_add(1, Relaxed);
         self.0.sink.rows_loaded.fetch_add(rows, Relaxed);
         self.0.sink.bytes_loaded.fetch_add(bytes, Relaxed);
-    }
-
-    /// A load is tried again.
-    pub fn retried(&self) {
-        self.0.sink.load_retries.fetch_add(1, Relaxed);
     }
 
     /// A load was refused.

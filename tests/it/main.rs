@@ -1,1 +1,5 @@
 //! Tests that need only this machine.
+
+mod documents;
+mod grpc;
+mod layers;

@@ -1,7 +1,13 @@
 //! What the demo and the end-to-end tests share: real parts, each private and short-lived.
 //!
-//! Start at [`Cluster`].
+//! A [`Cluster`] is a PostgreSQL of our own, a [`Sidecar`] the real binary; [`shop`] makes tables and traffic,
+//! [`compare()`] finds differences between the two sides.
 
 mod cluster;
+mod compare;
+pub mod shop;
+mod sidecar;
 
 pub use cluster::{Cluster, ClusterError, SUPERUSER, free_port};
+pub use compare::{CompareError, Comparison, compare};
+pub use sidecar::{Sidecar, Status, parse_lsn};

@@ -1,0 +1,218 @@
+//! Stores positions, and lets the source tell its server of a position only after it is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::checkpoint::Store;
+use crate::failpoint;
+use crate::model::{Class, Lsn, Reason};
+use crate::pipeline::{Progress, pause};
+use crate::source::Source;
+use crate::status::EngineMeter;
+
+/// An idle position is stored once it lies this far ahead of the stored one: one WAL segment, so that an idle
+/// database's slot holds back little.
+const IDLE_BYTES: u64 = 16 << 20;
+/// Or once this much time has passed and it lies further ahead than our own writing of the checkpoint moves it, or
+/// storing the checkpoint would be a reason to store it again.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+const IDLE_BYTES_LEAST: u64 = 64 << 10;
+
+/// When the newest durable position is to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Now,
+    At(Instant),
+    Never,
+}
+
+/// Decides when to store. No clock of its own.
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    interval: Duration,
+    stored: Lsn,
+    stored_at: Option<Instant>,
+}
+
+impl Schedule {
+    fn due(&self, progress: Progress, now: Instant) -> Due {
+        if progress.durable <= self.stored {
+            return Due::Never;
+        }
+        let Some(last) = self.stored_at else { return Due::Now };
+        let ahead = progress.durable.bytes_since(self.stored);
+        let at = if progress.durable_rows > self.stored || ahead >= IDLE_BYTES {
+            last + self.interval
+        } else if ahead >= IDLE_BYTES_LEAST {
+            last + IDLE_TIME.max(self.interval)
+        } else {
+            return Due::Never;
+        };
+        if at <= now { Due::Now } else { Due::At(at) }
+    }
+}
+
+/// What the engine asks of the checkpointer.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// Store the newest durable position and the pause switch now; answer whether it worked.
+    Store {
+        /// Whether the pipeline is paused.
+        paused: bool,
+        /// Where the answer goes.
+        answer: oneshot::Sender<bool>,
+    },
+    /// The source is set up: storing can begin, or begin anew, from this stored position.
+    Resume {
+        /// What is stored.
+        stored: Lsn,
+        /// Whether it is stored as paused.
+        paused: bool,
+    },
+}
+
+/// The task that stores checkpoints.
+pub(super) struct Checkpointer<S: Source> {
+    pub(super) source: Arc<S>,
+    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) asks: mpsc::Receiver<Ask>,
+    pub(super) confirm: watch::Sender<Lsn>,
+    pub(super) meter: Arc<EngineMeter>,
+    pub(super) interval: Duration,
+}
+
+enum Wake {
+    Moved,
+    Asked(Ask),
+    End,
+}
+
+impl<S: Source> Checkpointer<S> {
+    /// Runs until the engine or the pipeline is gone.
+    pub(super) async fn run(mut self) {
+        let mut schedule = Schedule { interval: self.interval, stored: Lsn::INVALID, stored_at: None };
+        let (mut ready, mut paused, mut failures) = (false, false, 0);
+        let mut retry_at: Option<Instant> = None;
+        loop {
+            match self.wait(ready, &schedule, retry_at).await {
+                Wake::End => return,
+                Wake::Moved => {}
+                Wake::Asked(Ask::Resume { stored, paused: was_paused }) => {
+                    (ready, paused, retry_at) = (true, was_paused, None);
+                    schedule.stored = schedule.stored.max(stored);
+                    self.tell(schedule.stored);
+                    continue;
+                }
+                Wake::Asked(Ask::Store { paused: now_paused, answer }) => {
+                    paused = now_paused;
+                    let lsn = self.progress.borrow().durable.max(schedule.stored);
+                    let stored = self.store(lsn, paused, &mut schedule).await;
+                    // Whoever asked may have stopped waiting.
+                    _ = answer.send(stored);
+                    continue;
+                }
+            }
+            let progress = *self.progress.borrow_and_update();
+            let held_off = retry_at.is_some_and(|at| at > Instant::now());
+            if ready && !held_off && schedule.due(progress, Instant::now()) == Due::Now {
+                if self.store(progress.durable, paused, &mut schedule).await {
+                    (failures, retry_at) = (0, None);
+                } else {
+                    failures += 1;
+                    retry_at = Some(Instant::now() + pause(Class::Retry, failures, fastrand::f64()));
+                }
+            }
+        }
+    }
+
+    async fn wait(&mut self, ready: bool, schedule: &Schedule, retry_at: Option<Instant>) -> Wake {
+        let due = match schedule.due(*self.progress.borrow(), Instant::now()) {
+            _ if !ready => None,
+            Due::Now => Some(retry_at.unwrap_or_else(Instant::now)),
+            Due::At(at) => Some(at.max(retry_at.unwrap_or(at))),
+            Due::Never => None,
+        };
+        let timer = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ask = self.asks.recv() => ask.map_or(Wake::End, Wake::Asked),
+            changed = self.progress.changed() => changed.map_or(Wake::End, |()| Wake::Moved),
+            () = timer => Wake::Moved,
+        }
+    }
+
+    /// Stores a position, then lets the server be told of it. The order is what nothing is lost by.
+    async fn store(&self, lsn: Lsn, paused: bool, schedule: &mut Schedule) -> bool {
+        let Some(checkpoint) = self.source.checkpoint_at(lsn, paused) else { return false };
+        failpoint::hit("before_checkpoint");
+        match self.source.checkpoints().save(&checkpoint).await {
+            Ok(()) => {
+                schedule.stored = lsn;
+                schedule.stored_at = Some(Instant::now());
+                failpoint::hit("before_ack");
+                self.tell(lsn);
+                failpoint::hit("after_ack");
+                self.meter.clear(|reason| reason.object == OBJECT);
+                true
+            }
+            Err(reason) => {
+                let reason = Reason { object: OBJECT.to_owned(), ..reason };
+                let (code, message) = (reason.code, reason.message.clone());
+                if self.meter.raise(reason) {
+                    warn!(code, "cannot store the checkpoint: {message}");
+                }
+                false
+            }
+        }
+    }
+
+    fn tell(&self, lsn: Lsn) {
+        self.meter.checkpoint(lsn);
+        self.confirm.send_if_modified(|confirmed| {
+            let moves = lsn > *confirmed;
+            if moves {
+                *confirmed = lsn;
+            }
+            moves
+        });
+    }
+}
+
+/// What reasons of storing are about.
+const OBJECT: &str = "checkpoint";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_stored_when_it_is_worth_it() {
+        let last = Instant::now();
+        let schedule = Schedule { interval: Duration::from_secs(1), stored: Lsn(1000), stored_at: Some(last) };
+        let rows = |lsn| Progress { durable: Lsn(lsn), durable_rows: Lsn(lsn) };
+        let idle = |lsn| Progress { durable: Lsn(lsn), durable_rows: Lsn(1000) };
+        let seconds = Duration::from_secs;
+        let cases = [
+            (rows(1000), seconds(100), Due::Never, "nothing moved"),
+            (rows(1001), seconds(1), Due::Now, "rows, and the interval is over"),
+            (rows(1001), seconds(0), Due::At(last + seconds(1)), "rows, but too soon"),
+            (idle(1000 + 64), seconds(999), Due::Never, "our own checkpoint moved it"),
+            (idle(1000 + IDLE_BYTES_LEAST), seconds(59), Due::At(last + seconds(60)), "others write a little"),
+            (idle(1000 + IDLE_BYTES_LEAST), seconds(60), Due::Now, "others write a little, for a minute"),
+            (idle(1000 + IDLE_BYTES), seconds(1), Due::Now, "others write a lot"),
+        ];
+        for (progress, passed, want, why) in cases {
+            assert_eq!(schedule.due(progress, last + passed), want, "{why}");
+        }
+        let first = Schedule { stored_at: None, ..schedule };
+        assert_eq!(first.due(idle(2000), last), Due::Now, "the first of a process");
+    }
+}

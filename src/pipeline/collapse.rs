@@ -1,0 +1,372 @@
+//! Reduces a table's changes to one final state per key, and those to loads.
+//!
+//! The last change of a key wins. A column that a change left out (an unchanged TOASTed value) is taken from the
+//! key's state earlier in the batch; a row that moved to another key takes it from the state under the old key, from
+//! the old row, or else must be read from the source. Key equality is equality of the key columns' bytes.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashTable};
+
+use crate::model::{Change, ColumnSet, Load, LoadRow, Lsn, OldRow, Op, Present, Row, RowBuilder, TableSchema, Value};
+use crate::sink::Deletes;
+
+/// The final states of one batch.
+#[derive(Debug)]
+pub(super) struct Collapsed {
+    schema: Arc<TableSchema>,
+    rows: Vec<LoadRow>,
+    /// Positions in `rows` by key.
+    keys: HashTable<u32>,
+    /// Positions of rows that moved to a new key without all of their values.
+    incomplete: Vec<u32>,
+    hasher: FixedState,
+}
+
+impl Collapsed {
+    /// Nothing yet, for about so many changes.
+    pub(super) fn new(schema: Arc<TableSchema>, changes: usize) -> Self {
+        Collapsed {
+            schema,
+            rows: Vec::with_capacity(changes),
+            keys: HashTable::with_capacity(changes),
+            incomplete: Vec::new(),
+            hasher: FixedState::default(),
+        }
+    }
+
+    /// Takes in the next change.
+    pub(super) fn apply(&mut self, commit_lsn: Lsn, change: Change) {
+        match change {
+            Change::Insert { new } => self.put(LoadRow { op: Op::Insert, row: new, commit_lsn }, true),
+            Change::Delete { old } => {
+                self.put(LoadRow { op: Op::Delete, row: old.row().clone(), commit_lsn }, true);
+            }
+            Change::Update { old, new } => self.update(commit_lsn, old, new),
+        }
+    }
+
+    fn update(&mut self, commit_lsn: Lsn, old: Option<OldRow>, new: Row) {
+        let Some(old) = old else {
+            return self.put(LoadRow { op: Op::Update, row: new, commit_lsn }, true);
+        };
+        let new = match &old {
+            OldRow::Full(row) if new.has_unchanged() => new.filled_from(row),
+            OldRow::Key(row) if new.has_unchanged() => self.key_filled(&new, row),
+            _ => new,
+        };
+        if same_key(&self.schema, old.row(), &new) {
+            return self.put(LoadRow { op: Op::Update, row: new, commit_lsn }, true);
+        }
+        let before = self.find(old.row()).map(|at| &self.rows[at as usize]);
+        let new = match before {
+            Some(LoadRow { op: Op::Insert | Op::Update, row, .. }) if new.has_unchanged() => new.filled_from(row),
+            _ => new,
+        };
+        self.put(LoadRow { op: Op::Delete, row: old.row().clone(), commit_lsn }, true);
+        self.put(LoadRow { op: Op::Update, row: new, commit_lsn }, false);
+    }
+
+    /// `new` with its unchanged key columns taken from a tuple of which only the key columns are true.
+    fn key_filled(&self, new: &Row, key: &Row) -> Row {
+        let mut built = RowBuilder::with_capacity(new.size() + key.size());
+        for (column, (value, old)) in new.columns().zip(key.columns()).enumerate() {
+            built.push(if value == Value::Unchanged && self.schema.is_key(column) { old } else { value });
+        }
+        built.finish()
+    }
+
+    /// Sets the state of a key. `known`: the target has a row under this key, or the new one is whole, so that
+    /// columns left out may stay as they are there.
+    fn put(&mut self, mut next: LoadRow, known: bool) {
+        let hash = hash_key(&self.hasher, &self.schema, &next.row);
+        let (schema, rows) = (&self.schema, &self.rows);
+        match self.keys.find(hash, |at| same_key(schema, &rows[*at as usize].row, &next.row)).copied() {
+            None => {
+                let at = self.rows.len() as u32;
+                if !known && next.row.has_unchanged() {
+                    self.incomplete.push(at);
+                }
+                self.rows.push(next);
+                let (schema, rows, hasher) = (&self.schema, &self.rows, &self.hasher);
+                self.keys.insert_unique(hash, at, |at| hash_key(hasher, schema, &rows[*at as usize].row));
+            }
+            Some(at) => {
+                let before = &self.rows[at as usize];
+                let leaves_out = next.op != Op::Delete && next.row.has_unchanged();
+                if leaves_out && known && before.op != Op::Delete {
+                    next.row = next.row.filled_from(&before.row);
+                } else if leaves_out {
+                    // What stood under this key is gone; its values are not this row's.
+                    self.incomplete.push(at);
+                }
+                self.rows[at as usize] = next;
+            }
+        }
+    }
+
+    fn find(&self, key: &Row) -> Option<u32> {
+        let hash = hash_key(&self.hasher, &self.schema, key);
+        self.keys.find(hash, |at| same_key(&self.schema, &self.rows[*at as usize].row, key)).copied()
+    }
+
+    /// The rows whose missing values must be read from the source, by their keys.
+    pub(super) fn incomplete(&mut self) -> Vec<Row> {
+        self.incomplete.sort_unstable();
+        self.incomplete.dedup();
+        let rows = &self.rows;
+        self.incomplete.retain(|at| {
+            let LoadRow { op, row, .. } = &rows[*at as usize];
+            *op != Op::Delete && row.has_unchanged()
+        });
+        self.incomplete.iter().map(|at| rows[*at as usize].row.clone()).collect()
+    }
+
+    /// Fills the incomplete rows with what the source has now under their keys, in the order of
+    /// [`Collapsed::incomplete`]. A row the source no longer has is left out: the change that removed it follows in
+    /// the stream and says what becomes of it.
+    pub(super) fn complete(&mut self, found: Vec<Option<Row>>) {
+        let incomplete = std::mem::take(&mut self.incomplete);
+        let mut gone = Vec::new();
+        for (at, found) in incomplete.into_iter().zip(found) {
+            match found {
+                Some(row) => {
+                    let filled = self.rows[at as usize].row.filled_from(&row);
+                    self.rows[at as usize].row = filled;
+                }
+                None => gone.push(at),
+            }
+        }
+        // From the back, so that the positions still to be removed stay true. The key index is not used any more.
+        gone.into_iter().rev().for_each(|at| drop(self.rows.swap_remove(at as usize)));
+    }
+
+    /// The loads that bring the target to these states. Their keys are disjoint, so their order is free.
+    pub(super) fn into_loads(self, deletes: Deletes) -> Vec<Load> {
+        let schema = self.schema;
+        let (mut whole, mut gone) = (Vec::with_capacity(self.rows.len()), Vec::new());
+        let mut partial: HashMap<ColumnSet, Vec<LoadRow>, FixedState> = HashMap::default();
+        for row in self.rows {
+            match row.op {
+                Op::Delete if deletes == Deletes::Alone => gone.push(row),
+                Op::Insert | Op::Update if row.row.has_unchanged() => {
+                    partial.entry(present(&row.row)).or_default().push(row);
+                }
+                _ => whole.push(row),
+            }
+        }
+        let mut partial: Vec<_> = partial.into_iter().collect();
+        partial.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let all = [(Present::All, whole), (Present::KeyOnly, gone)];
+        all.into_iter()
+            .chain(partial.into_iter().map(|(columns, rows)| (Present::Only(columns), rows)))
+            .filter(|(_, rows)| !rows.is_empty())
+            .map(|(present, rows)| Load { schema: schema.clone(), present, rows: rows.into() })
+            .collect()
+    }
+}
+
+fn present(row: &Row) -> ColumnSet {
+    row.columns().enumerate().filter(|(_, value)| *value != Value::Unchanged).map(|(column, _)| column).collect()
+}
+
+#[inline]
+fn hash_key(state: &FixedState, schema: &TableSchema, row: &Row) -> u64 {
+    let mut hasher = state.build_hasher();
+    for column in &schema.key {
+        if let Value::Text(text) = row.column(*column) {
+            hasher.write_usize(text.len());
+            hasher.write(text);
+        }
+    }
+    hasher.finish()
+}
+
+#[inline]
+fn same_key(schema: &TableSchema, a: &Row, b: &Row) -> bool {
+    schema.key.iter().all(|column| a.column(*column) == b.column(*column))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Column, ColumnType, TableId, TableName};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// A column's value in a test row: `None` is NULL.
+    type Cell = Option<u8>;
+
+    fn schema() -> Arc<TableSchema> {
+        let column = |name: &str| Column { name: name.into(), ty: ColumnType::Text, nullable: true };
+        Arc::new(TableSchema {
+            id: TableId(1),
+            name: TableName { schema: "s".into(), name: "t".into() },
+            target: "t".into(),
+            columns: ["id", "small", "big"].map(column).into(),
+            key: vec![0],
+        })
+    }
+
+    /// `small` and `big`; `big` may be unchanged.
+    fn tuple(key: u8, small: Cell, big: Option<Cell>) -> Row {
+        let mut row = RowBuilder::with_capacity(16);
+        let text = |byte: u8| [b'a' + byte; 3];
+        row.push(Value::Text(&text(key)));
+        match small {
+            Some(byte) => row.push(Value::Text(&text(byte))),
+            None => row.push(Value::Null),
+        }
+        match big {
+            Some(Some(byte)) => row.push(Value::Text(&text(byte))),
+            Some(None) => row.push(Value::Null),
+            None => row.push(Value::Unchanged),
+        }
+        row.finish()
+    }
+
+    fn key_tuple(key: u8) -> Row {
+        tuple(key, None, Some(None))
+    }
+
+    /// What a user does; `move_to` and `touch_big` make the interesting updates.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert { key: u8, small: Cell, big: Cell },
+        Update { key: u8, small: Cell, big: Option<Cell>, move_to: Option<u8> },
+        Delete { key: u8 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let cell = || prop::option::of(0_u8..20);
+        prop_oneof![
+            (0_u8..6, cell(), cell()).prop_map(|(key, small, big)| Step::Insert { key, small, big }),
+            (0_u8..6, cell(), prop::option::of(cell()), prop::option::of(0_u8..6))
+                .prop_map(|(key, small, big, move_to)| Step::Update { key, small, big, move_to }),
+            (0_u8..6).prop_map(|key| Step::Delete { key }),
+        ]
+    }
+
+    type Table = BTreeMap<u8, (Cell, Cell)>;
+
+    /// Carries a step out on the table as PostgreSQL would and returns what it would log; `None` if it is no valid
+    /// step now.
+    fn carry_out(table: &mut Table, step: &Step, full: bool) -> Option<Change> {
+        let old_row = |key: u8, row: (Cell, Cell)| {
+            if full { OldRow::Full(tuple(key, row.0, Some(row.1))) } else { OldRow::Key(key_tuple(key)) }
+        };
+        match *step {
+            Step::Insert { key, small, big } => {
+                if table.contains_key(&key) {
+                    return None;
+                }
+                table.insert(key, (small, big));
+                Some(Change::Insert { new: tuple(key, small, Some(big)) })
+            }
+            Step::Delete { key } => table.remove(&key).map(|row| Change::Delete { old: old_row(key, row) }),
+            Step::Update { key, small, big, move_to } => {
+                let before = *table.get(&key)?;
+                let to = move_to.unwrap_or(key);
+                if to != key && table.contains_key(&to) {
+                    return None;
+                }
+                table.remove(&key);
+                table.insert(to, (small, big.unwrap_or(before.1)));
+                let old = (full || to != key).then(|| old_row(key, before));
+                // A NULL is never a TOASTed value, so it is always sent.
+                let sent = big.or(before.1.is_none().then_some(None));
+                Some(Change::Update { old, new: tuple(to, small, sent) })
+            }
+        }
+    }
+
+    /// Applies the loads as the target does: whole rows replace, partial ones keep what they leave out.
+    fn load(target: &mut Table, loads: &[Load]) {
+        let cell = |value| match value {
+            Value::Text(text) => Some(text[0] - b'a'),
+            Value::Null | Value::Unchanged => None,
+        };
+        for load in loads {
+            assert!(!load.rows.is_empty(), "no load is empty");
+            for LoadRow { op, row, .. } in load.rows.iter() {
+                let key = cell(row.column(0)).unwrap();
+                if *op == Op::Delete {
+                    target.remove(&key);
+                    continue;
+                }
+                let kept = match &load.present {
+                    Present::All => {
+                        assert!(!row.has_unchanged(), "a whole row leaves nothing out");
+                        None
+                    }
+                    Present::Only(columns) => {
+                        assert_eq!(*columns, present(row));
+                        Some(target.get(&key).expect("a partial row is only sent for a row that is there").1)
+                    }
+                    Present::KeyOnly => panic!("a load of keys holds deletes alone"),
+                };
+                target.insert(key, (cell(row.column(1)), kept.unwrap_or_else(|| cell(row.column(2)))));
+            }
+        }
+    }
+
+    proptest! {
+        /// Batches of any size, collapsed and loaded, lead to the table a plain replay leads to.
+        #[test]
+        fn agrees_with_replay(
+            steps in prop::collection::vec(step(), 0..80),
+            batch in 1_usize..20,
+            full: bool,
+            alone: bool,
+        ) {
+            let (mut table, mut target) = (Table::new(), Table::new());
+            let deletes = if alone { Deletes::Alone } else { Deletes::WithRows };
+            for steps in steps.chunks(batch) {
+                let mut collapsed = Collapsed::new(schema(), steps.len());
+                for (number, step) in steps.iter().enumerate() {
+                    if let Some(change) = carry_out(&mut table, step, full) {
+                        collapsed.apply(Lsn(number as u64), change);
+                    }
+                }
+                let asked = collapsed.incomplete();
+                prop_assert!(!full || asked.is_empty(), "full old rows leave nothing to ask");
+                let now = |row: &Row| {
+                    let Value::Text(key) = row.column(0) else { panic!("a key") };
+                    let key = key[0] - b'a';
+                    table.get(&key).map(|(small, big)| tuple(key, *small, Some(*big)))
+                };
+                let found = asked.iter().map(now).collect();
+                collapsed.complete(found);
+                load(&mut target, &collapsed.into_loads(deletes));
+            }
+            prop_assert_eq!(target, table);
+        }
+    }
+
+    #[test]
+    fn a_moved_row_the_source_no_longer_has_is_left_out() {
+        let mut collapsed = Collapsed::new(schema(), 2);
+        let update = Change::Update { old: Some(OldRow::Key(key_tuple(1))), new: tuple(2, None, None) };
+        collapsed.apply(Lsn(1), update);
+        collapsed.apply(Lsn(2), Change::Insert { new: tuple(3, None, Some(None)) });
+        assert_eq!(collapsed.incomplete(), [tuple(2, None, None)]);
+        collapsed.complete(vec![None]);
+        let loads = collapsed.into_loads(Deletes::WithRows);
+        let rows: Vec<_> = loads[0].rows.iter().map(|row| (row.op, row.row.column(0))).collect();
+        assert_eq!(rows, [(Op::Delete, Value::Text(b"bbb")), (Op::Insert, Value::Text(b"ddd"))]);
+    }
+
+    #[test]
+    fn partial_rows_are_grouped_by_what_they_bring() {
+        let mut collapsed = Collapsed::new(schema(), 3);
+        for key in [1, 2] {
+            collapsed.apply(Lsn(1), Change::Update { old: None, new: tuple(key, Some(key), None) });
+        }
+        collapsed.apply(Lsn(1), Change::Delete { old: OldRow::Key(key_tuple(3)) });
+        let loads = collapsed.into_loads(Deletes::Alone);
+        let shapes: Vec<_> = loads.iter().map(|load| (load.present.clone(), load.rows.len())).collect();
+        assert_eq!(shapes, [(Present::KeyOnly, 1), (Present::Only(ColumnSet::from_iter([0, 1])), 2)]);
+    }
+}

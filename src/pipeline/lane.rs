@@ -1,0 +1,422 @@
+//! Sees one table's batches through to the sink, one after the other.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until};
+use tracing::{info, warn};
+
+use super::collapse::Collapsed;
+use super::core::{Item, Job, Report, What};
+use super::retry::{Breaker, pause};
+use crate::model::{Budget, Change, Class, Load, LoadRow, Permit, Reason, Row, TableSchema, TableState};
+use crate::sink::{Fate, LoadError, Sink, Ticket};
+use crate::status::{PipelineMeter, TableMeter};
+
+/// Reads rows from the source by key, for values that a change left out and nothing at hand holds.
+pub trait MissingValues: Send + Sync + 'static {
+    /// For each key (a row of which the key columns count) the whole row as it is now, or `None`.
+    fn fetch(
+        &self,
+        schema: Arc<TableSchema>,
+        keys: Vec<Row>,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Option<Row>>, Reason>> + Send + '_>>;
+}
+
+/// What a lane is sent.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Make the target ready, although no row has come yet.
+    Prepare(Arc<TableSchema>),
+    /// The table's part of a flush unit.
+    Job(Job),
+    /// What this lane let go will be told again from here on.
+    Resume,
+}
+
+/// A lane's report and how many row changes it settles.
+pub(super) type Reported = (Report, u64);
+
+/// What all lanes share.
+pub(super) struct Shared<S> {
+    pub(super) sink: Arc<S>,
+    pub(super) values: Arc<dyn MissingValues>,
+    pub(super) breaker: Mutex<Breaker>,
+    pub(super) budget: Budget,
+    pub(super) meter: PipelineMeter,
+    pub(super) reports: mpsc::UnboundedSender<Reported>,
+}
+
+/// One table's lane.
+pub(super) struct Lane<S> {
+    shared: Arc<Shared<S>>,
+    table: TableMeter,
+    object: String,
+    schema: Arc<TableSchema>,
+    prepared: Option<Arc<TableSchema>>,
+    /// Whether changes were let go since the stream was last taken up again.
+    lost: bool,
+    messages: mpsc::UnboundedReceiver<Message>,
+}
+
+/// What is kept of a batch while its table is blocked: the loads that are still to be made.
+#[derive(Debug)]
+struct Rest {
+    loads: Vec<(Ticket, Load)>,
+    /// The budget's share of the rows, which no longer hold on to the blocks they came in.
+    _permit: Permit,
+}
+
+impl<S: Sink> Lane<S> {
+    pub(super) fn new(
+        shared: Arc<Shared<S>>,
+        schema: Arc<TableSchema>,
+        messages: mpsc::UnboundedReceiver<Message>,
+    ) -> Self {
+        let table = shared.meter.table(&schema.name, &schema.target);
+        Lane { shared, table, object: schema.name.to_string(), schema, prepared: None, lost: false, messages }
+    }
+
+    /// Works until the channel is closed.
+    pub(super) async fn run(mut self) {
+        while let Some(message) = self.messages.recv().await {
+            match message {
+                Message::Prepare(schema) => {
+                    self.schema = schema;
+                    if let Err(reasons) = self.prepare().await {
+                        self.blocked(reasons, None).await;
+                    }
+                }
+                Message::Job(job) => self.job(job).await,
+                Message::Resume => {}
+            }
+        }
+    }
+
+    async fn job(&mut self, job: Job) {
+        self.schema = job.schema.clone();
+        let (unit, table, through) = (job.unit, job.schema.id, job.through);
+        let rows = self.count(&job.items);
+        if let Err((reasons, rest)) = self.carry_out(job).await {
+            self.lost = true;
+            self.report(Report::Lost { unit, table }, rows);
+            if self.blocked(reasons, rest).await {
+                self.report(Report::Done { unit, table, through }, 0);
+            }
+            return;
+        }
+        self.table.durable(through);
+        self.report(Report::Done { unit, table, through }, rows);
+    }
+
+    /// Prepares, collapses, fills, truncates and loads. An error means: this table waits for a person.
+    async fn carry_out(&mut self, job: Job) -> Result<(), (Vec<Reason>, Option<Rest>)> {
+        self.prepare().await.map_err(|reasons| (reasons, None))?;
+        let Job { items, permits, .. } = job;
+        let after = items.iter().rposition(|item| matches!(item.what, What::Truncate)).map_or(0, |at| at + 1);
+        let truncates = after > 0;
+        let mut collapsed = Collapsed::new(self.schema.clone(), items.len() - after);
+        for Item { commit_lsn, what, .. } in items.into_iter().skip(after) {
+            if let What::Change(change) = what {
+                collapsed.apply(commit_lsn, change);
+            }
+        }
+        let incomplete = collapsed.incomplete();
+        if !incomplete.is_empty() {
+            collapsed.complete(self.fetch(incomplete).await);
+        }
+        if truncates {
+            self.truncate().await.map_err(|reason| (vec![reason], None))?;
+        }
+        let deletes = self.shared.sink.deletes(&self.schema);
+        let loads = collapsed.into_loads(deletes).into_iter();
+        let loads = loads.map(|load| (self.shared.sink.ticket(&load.schema), load)).collect();
+        let outcome = self.load_all(loads).await;
+        drop(permits);
+        outcome.map_err(|(reason, rest)| (vec![reason], self.keep(rest)))
+    }
+
+    fn count(&self, items: &[Item]) -> u64 {
+        let mut counts = [0_u64; 4];
+        for item in items {
+            let at = match item.what {
+                What::Change(Change::Insert { .. }) => 0,
+                What::Change(Change::Update { .. }) => 1,
+                What::Change(Change::Delete { .. }) => 2,
+                What::Truncate => 3,
+            };
+            counts[at] += 1;
+        }
+        let [inserted, updated, deleted, truncates] = counts;
+        self.table.received(inserted, updated, deleted, truncates);
+        inserted + updated + deleted
+    }
+
+    /// Makes the target ready for the current schema. Passing problems are tried again here.
+    async fn prepare(&mut self) -> Result<(), Vec<Reason>> {
+        if self.prepared.as_ref() == Some(&self.schema) {
+            return Ok(());
+        }
+        let mut attempt = 0;
+        loop {
+            let Err(reasons) = self.shared.sink.prepare(self.schema.clone()).await else { break };
+            if reasons.iter().any(|reason| reason.class != Class::Retry) {
+                return Err(reasons);
+            }
+            attempt += 1;
+            reasons.into_iter().for_each(|reason| self.shared.raise(reason));
+            sleep(pause(Class::Retry, attempt, fastrand::f64())).await;
+        }
+        self.prepared = Some(self.schema.clone());
+        self.table.state(TableState::Streaming);
+        Ok(())
+    }
+
+    async fn fetch(&self, keys: Vec<Row>) -> Vec<Option<Row>> {
+        let mut attempt = 0;
+        loop {
+            match self.shared.values.fetch(self.schema.clone(), keys.clone()).await {
+                Ok(found) => return found,
+                Err(reason) => {
+                    attempt += 1;
+                    let wait = pause(reason.class, attempt, fastrand::f64());
+                    self.shared.raise(reason);
+                    sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn truncate(&self) -> Result<(), Reason> {
+        let mut attempt = 0;
+        loop {
+            self.shared.gate().await;
+            let outcome = self.shared.sink.truncate(&self.schema).await;
+            match outcome {
+                Ok(()) => {
+                    self.shared.succeeded();
+                    return Ok(());
+                }
+                Err(LoadError::Refused(reason)) => return Err(reason),
+                Err(LoadError::Retry(reason) | LoadError::SlowDown(reason) | LoadError::Unknown(reason)) => {
+                    attempt += 1;
+                    self.shared.failed(reason, attempt).await;
+                }
+            }
+        }
+    }
+
+    /// Makes the loads side by side; their keys are disjoint. An error holds the loads that were refused.
+    async fn load_all(&self, loads: Vec<(Ticket, Load)>) -> Result<(), (Reason, Vec<(Ticket, Load)>)> {
+        let mut running = JoinSet::new();
+        for (ticket, load) in loads {
+            let (shared, table) = (self.shared.clone(), self.table.clone());
+            running.spawn(async move {
+                let outcome = shared.load(&ticket, &load, &table).await;
+                outcome.map_err(|reason| (reason, (ticket, load)))
+            });
+        }
+        let mut refused: Option<(Reason, Vec<(Ticket, Load)>)> = None;
+        while let Some(outcome) = running.join_next().await {
+            match outcome {
+                Ok(Ok(())) => {}
+                Ok(Err((reason, load))) => refused.get_or_insert((reason, Vec::new())).1.push(load),
+                Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Copies refused loads out of the blocks they came in, if the budget has room for them now.
+    fn keep(&self, loads: Vec<(Ticket, Load)>) -> Option<Rest> {
+        let size = loads.iter().flat_map(|(_, load)| load.rows.iter()).map(|row| row.row.size()).sum();
+        let permit = self.shared.budget.try_take(size)?;
+        let detached = |row: &LoadRow| LoadRow { row: row.row.detached(), ..row.clone() };
+        let loads = loads.into_iter().map(|(ticket, load)| {
+            let rows = load.rows.iter().map(detached).collect();
+            (ticket, Load { rows, ..load })
+        });
+        Some(Rest { loads: loads.collect(), _permit: permit })
+    }
+
+    /// Waits until the obstacle is gone, letting go of everything that comes meanwhile, then until that is told again.
+    /// True if the rest of the batch went in.
+    async fn blocked(&mut self, reasons: Vec<Reason>, mut rest: Option<Rest>) -> bool {
+        self.table.state(TableState::Blocked);
+        for reason in &reasons {
+            warn!(code = reason.code, table = %self.object, remedy = %reason.remedy, "{}", reason.message);
+        }
+        let mut raised = reasons;
+        for attempt in 1.. {
+            raised.iter().for_each(|reason| self.shared.raise(reason.clone()));
+            if !self.let_go_for(attempt).await {
+                return false;
+            }
+            self.prepared = None;
+            let cured = self.try_again(&mut rest).await;
+            self.shared.meter.clear(|reason| raised.iter().any(|r| r.code == reason.code && r.object == reason.object));
+            match cured {
+                Ok(()) => break,
+                Err(reasons) => raised = reasons,
+            }
+        }
+        if std::mem::take(&mut self.lost) {
+            info!(table = %self.object, "the obstacle is gone; its changes since then are read again");
+            self.report(Report::Cured, 0);
+            self.let_go_until_resumed().await;
+            self.lost = false;
+        }
+        self.table.state(TableState::Streaming);
+        rest.is_some()
+    }
+
+    /// One try to get past the obstacle.
+    async fn try_again(&mut self, rest: &mut Option<Rest>) -> Result<(), Vec<Reason>> {
+        self.prepare().await?;
+        self.table.state(TableState::Blocked);
+        let Some(kept) = rest else { return Ok(()) };
+        let loads = std::mem::take(&mut kept.loads);
+        self.load_all(loads).await.map_err(|(reason, refused)| {
+            kept.loads = refused;
+            vec![reason]
+        })
+    }
+
+    /// Lets go of what comes for the length of a pause; false if the lane is to end.
+    async fn let_go_for(&mut self, attempt: u32) -> bool {
+        let until = tokio::time::Instant::now() + pause(Class::Wait, attempt, fastrand::f64());
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => return true,
+                message = self.messages.recv() => match message {
+                    None => return false,
+                    Some(message) => self.let_go(message),
+                },
+            }
+        }
+    }
+
+    async fn let_go_until_resumed(&mut self) {
+        while let Some(message) = self.messages.recv().await {
+            if matches!(message, Message::Resume) {
+                return;
+            }
+            self.let_go(message);
+        }
+    }
+
+    fn let_go(&mut self, message: Message) {
+        match message {
+            Message::Job(job) => {
+                self.schema = job.schema.clone();
+                self.lost = true;
+                let rows = self.count(&job.items);
+                self.report(Report::Lost { unit: job.unit, table: job.schema.id }, rows);
+            }
+            Message::Prepare(schema) => self.schema = schema,
+            Message::Resume => {}
+        }
+    }
+
+    fn report(&self, report: Report, rows: u64) {
+        // The worker only goes away at the end of the process.
+        drop(self.shared.reports.send((report, rows)));
+    }
+}
+
+impl<S: Sink> Shared<S> {
+    /// Loads, however long it takes. An error is a refusal.
+    async fn load(&self, ticket: &Ticket, load: &Load, table: &TableMeter) -> Result<(), Reason> {
+        let mut attempt = 0;
+        loop {
+            self.gate().await;
+            match self.sink.load(ticket, load).await {
+                Ok(loaded) => {
+                    self.succeeded();
+                    table.loaded(loaded.rows);
+                    return Ok(());
+                }
+                Err(LoadError::Refused(reason)) => return Err(reason),
+                Err(LoadError::Retry(reason)) => {
+                    attempt += 1;
+                    self.failed(reason, attempt).await;
+                }
+                Err(LoadError::SlowDown(reason)) => {
+                    attempt += 1;
+                    drop(self.reports.send((Report::SlowDown, 0)));
+                    self.raise(reason);
+                    self.meter.retried();
+                    sleep(pause(Class::Retry, attempt + 2, fastrand::f64())).await;
+                }
+                Err(LoadError::Unknown(reason)) => {
+                    attempt += 1;
+                    self.failed(reason, attempt).await;
+                    if self.settle(ticket).await {
+                        self.succeeded();
+                        table.loaded(load.rows.len() as u64);
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks what became of a load until the sink knows. True if it is in.
+    async fn settle(&self, ticket: &Ticket) -> bool {
+        let mut attempt = 0;
+        loop {
+            self.gate().await;
+            let outcome = self.sink.fate(ticket).await;
+            attempt += 1;
+            match outcome {
+                Ok(Fate::Loaded) => return true,
+                Ok(Fate::NotLoaded) => return false,
+                Ok(Fate::Pending) => sleep(pause(Class::Retry, attempt.min(4), fastrand::f64())).await,
+                Err(reason) => self.failed(reason, attempt).await,
+            }
+        }
+    }
+
+    fn breaker<T>(&self, with: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = with(&mut breaker);
+        self.meter.breaker(breaker.is_open());
+        result
+    }
+
+    /// Waits while the breaker keeps calls off.
+    async fn gate(&self) {
+        loop {
+            let wait = self.breaker(|breaker| breaker.wait(Instant::now()));
+            if wait.is_zero() {
+                return;
+            }
+            sleep(wait).await;
+        }
+    }
+
+    fn succeeded(&self) {
+        self.breaker(Breaker::succeeded);
+        self.meter.clear(|reason| reason.code.starts_with("SINK_") && reason.class == Class::Retry);
+    }
+
+    /// Notes a failure and pauses.
+    async fn failed(&self, reason: Reason, attempt: u32) {
+        self.breaker(|breaker| breaker.failed(Instant::now()));
+        let wait = pause(reason.class, attempt, fastrand::f64());
+        self.raise(reason);
+        self.meter.retried();
+        sleep(wait).await;
+    }
+
+    fn raise(&self, reason: Reason) {
+        let (code, message) = (reason.code, reason.message.clone());
+        if self.meter.raise(reason) {
+            warn!(code, "{message}");
+        }
+    }
+}
