@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 need_rust
 need_postgres
 need curl curl
+need openssl openssl
 need python3 python3
 python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
 need mariadb mariadb-client
@@ -17,8 +18,6 @@ cargo fmt --all --check
 say "lints"
 cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 say "tests"
-# The end-to-end tests run the real binaries, so those are built first, with the tests' features.
-cargo build --locked --workspace --bins --all-features
 cargo test --locked --workspace --all-features
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features

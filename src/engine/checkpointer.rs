@@ -79,7 +79,7 @@ pub(super) enum Ask {
 pub(super) struct Checkpointer<S: Source> {
     pub(super) source: Arc<S>,
     pub(super) progress: watch::Receiver<Progress>,
-    pub(super) asks: mpsc::Receiver<Ask>,
+    pub(super) asks: mpsc::UnboundedReceiver<Ask>,
     pub(super) confirm: watch::Sender<Lsn>,
     pub(super) meter: Arc<EngineMeter>,
     pub(super) interval: Duration,

@@ -6,6 +6,7 @@ mod checkpointer;
 mod command;
 pub mod lifecycle;
 mod run;
+pub mod wiring;
 
 pub use run::{Ended, Parts, run};
 

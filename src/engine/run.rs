@@ -96,7 +96,7 @@ struct Engine<S: Source, K: Sink> {
     signals: watch::Receiver<u32>,
     meter: Arc<EngineMeter>,
     pipeline: Arc<Pipeline>,
-    asks: mpsc::Sender<Ask>,
+    asks: mpsc::UnboundedSender<Ask>,
     confirm: watch::Receiver<Lsn>,
     replay: watch::Receiver<bool>,
     paused: watch::Sender<bool>,
@@ -124,7 +124,8 @@ pub async fn run<S: Source, K: Sink>(parts: Parts<S, K>) -> Ended {
     let values = Arc::new(FromSource(source.clone()));
     let pipeline = Pipeline::start(options.flush, sink.clone(), values, budget.clone(), pipeline_meter);
     let (confirm, confirmed) = watch::channel(Lsn::INVALID);
-    let (asks, asked) = mpsc::channel(4);
+    // Unbounded, so that the loop never waits for a store that takes long; it is asked a few times in a run.
+    let (asks, asked) = mpsc::unbounded_channel();
     let checkpointer = Checkpointer {
         source: source.clone(),
         progress: pipeline.progress(),
@@ -181,7 +182,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
                 Wake::Signal(_) => return Ended::Abandoned,
                 Wake::ReplayWanted => _ = self.stop.send(true),
                 Wake::Again => work = self.set_up(),
-                Wake::SetUp(Ok(start)) => work = self.stream(start).await,
+                Wake::SetUp(Ok(start)) => work = self.stream(start),
                 Wake::SetUp(Err(reasons)) => work = self.wait_and_retry(reasons),
                 Wake::StreamEnded(outcome) => work = self.stream_ended(outcome),
             }
@@ -290,7 +291,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
         self.raised = now;
     }
 
-    async fn stream(&mut self, start: Start) -> Work {
+    fn stream(&mut self, start: Start) -> Work {
         let Start { ready, from, blocks } = start;
         if !self.raised_by_stream {
             self.replace_raised(Vec::new());
@@ -302,7 +303,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
             info!("paused before the restart, and still paused: resume to go on");
         }
         let paused = *self.paused.borrow();
-        self.ask(Ask::Resume { stored: ready.start, paused }).await;
+        self.ask(Ask::Resume { stored: ready.start, paused });
         self.stop = watch::Sender::new(false);
         let ends = Ends {
             blocks,
@@ -333,9 +334,9 @@ impl<S: Source, K: Sink> Engine<S, K> {
         }
     }
 
-    async fn ask(&self, ask: Ask) {
+    fn ask(&self, ask: Ask) {
         // The checkpointer lives as long as the engine.
-        drop(self.asks.send(ask).await);
+        drop(self.asks.send(ask));
     }
 
     fn set_paused(&mut self, paused: bool) -> bool {
@@ -350,7 +351,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
         let outcome = match lifecycle::admits(&command, self.stage) {
             Err(refusal) => Err(refusal),
             Ok(()) => match command {
-                Command::Pause | Command::Resume => Ok(self.pause_or_resume(command == Command::Pause).await),
+                Command::Pause | Command::Resume => Ok(self.pause_or_resume(command == Command::Pause)),
                 Command::Reload { flush_rows, flush_bytes, flush_interval } => {
                     self.reload(flush_rows, flush_bytes, flush_interval).await
                 }
@@ -376,12 +377,12 @@ impl<S: Source, K: Sink> Engine<S, K> {
         Outcome { changed, generation: self.generation, message: message.to_owned() }
     }
 
-    async fn pause_or_resume(&mut self, pause: bool) -> Outcome {
+    fn pause_or_resume(&mut self, pause: bool) -> Outcome {
         let changed = self.set_paused(pause);
         if changed {
             // Stored in the background: the switch itself does not wait for the source.
             let (answer, _) = oneshot::channel();
-            self.ask(Ask::Store { paused: pause, answer }).await;
+            self.ask(Ask::Store { paused: pause, answer });
         }
         let message = match (pause, changed) {
             (true, true) => "reading is paused; what was read is still loaded, and the slot holds back WAL meanwhile",
@@ -428,7 +429,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
             let drained = within(deadline, pipeline.drain()).await.is_some();
             let (answer, stored) = oneshot::channel();
             let store = async {
-                drop(asks.send(Ask::Store { paused: stored_as_paused, answer }).await);
+                drop(asks.send(Ask::Store { paused: stored_as_paused, answer }));
                 stored.await.unwrap_or(false)
             };
             let stored = timeout(LAST_WORDS, store).await.unwrap_or(false);

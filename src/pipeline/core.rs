@@ -74,7 +74,10 @@ pub(super) enum Report {
         table: TableId,
     },
     /// The table's obstacle is gone: the changes it let go are to be told again.
-    Cured,
+    Cured {
+        /// The lane's table.
+        table: TableId,
+    },
     /// The sink asks for fewer and larger loads.
     SlowDown,
 }
@@ -133,7 +136,8 @@ pub(super) struct Core {
     loaded: HashMap<TableId, Lsn, FixedState>,
     /// Transactions up to here may be durable for some tables already.
     repeat_through: Lsn,
-    replay_wanted: bool,
+    /// Tables that wait for their changes to be told again.
+    cured: Vec<TableId>,
 }
 
 /// The pace is never widened beyond this.
@@ -170,7 +174,7 @@ impl Core {
             draining: false,
             loaded: HashMap::default(),
             repeat_through: Lsn::INVALID,
-            replay_wanted: false,
+            cured: Vec::new(),
         }
     }
 
@@ -187,7 +191,7 @@ impl Core {
 
     /// Whether a cured table waits for the stream to be taken up again from the durable position.
     pub(super) fn replay_wanted(&self) -> bool {
-        self.replay_wanted
+        !self.cured.is_empty()
     }
 
     /// Whether parts are under way.
@@ -381,7 +385,7 @@ impl Core {
                 *loaded = through.max(*loaded);
             }
             Report::Lost { unit, table } => self.acks.lost(unit, table),
-            Report::Cured => self.replay_wanted = true,
+            Report::Cured { table } => self.cured.push(table),
             Report::SlowDown => {
                 self.slowed = true;
                 self.pace = (self.pace * 2).clamp(Duration::from_secs(1), PACE_MAX).max(self.options.flush_interval);
@@ -390,16 +394,16 @@ impl Core {
         self.tick(now, actions);
     }
 
-    /// Forgets everything that is not durable, because the stream tells it again from the durable position, which is
-    /// returned. Only when nothing is under way.
-    pub(super) fn replay(&mut self) -> Lsn {
+    /// Forgets everything that is not durable, because the stream tells it again from the durable position. Only when
+    /// nothing is under way. Returns the tables that waited for it: they alone may take up their changes again. (One
+    /// that is cured a moment later is not known to have its last batch in, and waits for the next time.)
+    pub(super) fn replay(&mut self) -> Vec<TableId> {
         self.acks.void();
         self.open = OpenUnit::default();
         self.transaction = None;
         self.received = self.durable;
-        self.replay_wanted = false;
         self.repeat_through = self.loaded.values().copied().max().unwrap_or(Lsn::INVALID);
-        self.durable
+        std::mem::take(&mut self.cured)
     }
 
     /// How many rows [`Core::replay`] would forget in the open unit.
@@ -599,9 +603,10 @@ mod tests {
         bench.finish(3);
         bench.block(10, vec![Event::Idle { lsn: Lsn(25) }]);
         assert_eq!(bench.durable, [1], "no position passes what is lost");
-        bench.report(Report::Cured);
+        bench.report(Report::Cured { table: TableId(1) });
         assert!(bench.core.replay_wanted() && !bench.core.is_busy());
-        assert_eq!(bench.core.replay(), Lsn(1));
+        assert_eq!(bench.core.replay(), [TableId(1)]);
+        assert_eq!(bench.core.received(), Lsn(1));
         bench.block(10, vec![Event::Resumed { at: Lsn(1) }]);
         let again = [both(10), both(20), both(30)].concat();
         assert_eq!(bench.block(10, again).settled, 2, "table 2 has the first two");

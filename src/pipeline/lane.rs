@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,7 +11,7 @@ use tracing::{info, warn};
 
 use super::collapse::Collapsed;
 use super::core::{Item, Job, Report, What};
-use super::retry::{Breaker, pause};
+use super::retry::{Breaker, now, pause};
 use crate::model::{Budget, Change, Class, Load, LoadRow, Permit, Reason, Row, TableSchema, TableState};
 use crate::sink::{Fate, LoadError, Sink, Ticket};
 use crate::status::{PipelineMeter, TableMeter};
@@ -67,8 +66,33 @@ pub(super) struct Lane<S> {
 #[derive(Debug)]
 struct Rest {
     loads: Vec<(Ticket, Load)>,
-    /// The budget's share of the rows, which no longer hold on to the blocks they came in.
-    _permit: Permit,
+    hold: Hold,
+}
+
+/// What of the budget the kept rows use.
+#[derive(Debug)]
+enum Hold {
+    /// The blocks they came in, other tables' rows with them.
+    Blocks(#[expect(dead_code, reason = "held for its drop")] Arc<[Arc<Permit>]>),
+    /// Their own size: they have been copied out of the blocks.
+    Own(#[expect(dead_code, reason = "held for its drop")] Permit),
+}
+
+impl Rest {
+    /// Copies the rows out of the blocks they came in as soon as the budget has room, so that a blocked table does
+    /// not hold on to what others need.
+    fn detach(&mut self, budget: &Budget) {
+        if matches!(self.hold, Hold::Own(_)) {
+            return;
+        }
+        let size = self.loads.iter().flat_map(|(_, load)| load.rows.iter()).map(|row| row.row.size()).sum();
+        let Some(permit) = budget.try_take(size) else { return };
+        let detached = |row: &LoadRow| LoadRow { row: row.row.detached(), ..row.clone() };
+        for (_, load) in &mut self.loads {
+            load.rows = load.rows.iter().map(detached).collect();
+        }
+        self.hold = Hold::Own(permit);
+    }
 }
 
 impl<S: Sink> Lane<S> {
@@ -88,7 +112,7 @@ impl<S: Sink> Lane<S> {
                 Message::Prepare(schema) => {
                     self.schema = schema;
                     if let Err(reasons) = self.prepare().await {
-                        self.blocked(reasons, None).await;
+                        self.blocked(reasons, None, None).await;
                     }
                 }
                 Message::Job(job) => self.job(job).await,
@@ -104,10 +128,7 @@ impl<S: Sink> Lane<S> {
         if let Err((reasons, rest)) = self.carry_out(job).await {
             self.lost = true;
             self.report(Report::Lost { unit, table }, rows);
-            if self.blocked(reasons, rest).await {
-                self.report(Report::Done { unit, table, through }, 0);
-            }
-            return;
+            return self.blocked(reasons, rest, Some(Report::Done { unit, table, through })).await;
         }
         self.table.durable(through);
         self.report(Report::Done { unit, table, through }, rows);
@@ -136,8 +157,7 @@ impl<S: Sink> Lane<S> {
         let loads = collapsed.into_loads(deletes).into_iter();
         let loads = loads.map(|load| (self.shared.sink.ticket(&load.schema), load)).collect();
         let outcome = self.load_all(loads).await;
-        drop(permits);
-        outcome.map_err(|(reason, rest)| (vec![reason], self.keep(rest)))
+        outcome.map_err(|(reason, loads)| (vec![reason], Some(Rest { loads, hold: Hold::Blocks(permits) })))
     }
 
     fn count(&self, items: &[Item]) -> u64 {
@@ -231,21 +251,9 @@ impl<S: Sink> Lane<S> {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Copies refused loads out of the blocks they came in, if the budget has room for them now.
-    fn keep(&self, loads: Vec<(Ticket, Load)>) -> Option<Rest> {
-        let size = loads.iter().flat_map(|(_, load)| load.rows.iter()).map(|row| row.row.size()).sum();
-        let permit = self.shared.budget.try_take(size)?;
-        let detached = |row: &LoadRow| LoadRow { row: row.row.detached(), ..row.clone() };
-        let loads = loads.into_iter().map(|(ticket, load)| {
-            let rows = load.rows.iter().map(detached).collect();
-            (ticket, Load { rows, ..load })
-        });
-        Some(Rest { loads: loads.collect(), _permit: permit })
-    }
-
     /// Waits until the obstacle is gone, letting go of everything that comes meanwhile, then until that is told again.
-    /// True if the rest of the batch went in.
-    async fn blocked(&mut self, reasons: Vec<Reason>, mut rest: Option<Rest>) -> bool {
+    /// If the rest of the batch goes in, `done` is reported, before anything is told again, so that the batch is not.
+    async fn blocked(&mut self, reasons: Vec<Reason>, mut rest: Option<Rest>, done: Option<Report>) {
         self.table.state(TableState::Blocked);
         for reason in &reasons {
             warn!(code = reason.code, table = %self.object, remedy = %reason.remedy, "{}", reason.message);
@@ -253,8 +261,11 @@ impl<S: Sink> Lane<S> {
         let mut raised = reasons;
         for attempt in 1.. {
             raised.iter().for_each(|reason| self.shared.raise(reason.clone()));
+            if let Some(rest) = &mut rest {
+                rest.detach(&self.shared.budget);
+            }
             if !self.let_go_for(attempt).await {
-                return false;
+                return;
             }
             self.prepared = None;
             let cured = self.try_again(&mut rest).await;
@@ -264,14 +275,17 @@ impl<S: Sink> Lane<S> {
                 Err(reasons) => raised = reasons,
             }
         }
+        if let Some(done) = done.filter(|_| rest.is_some()) {
+            self.report(done, 0);
+        }
+        drop(rest);
         if std::mem::take(&mut self.lost) {
             info!(table = %self.object, "the obstacle is gone; its changes since then are read again");
-            self.report(Report::Cured, 0);
+            self.report(Report::Cured { table: self.schema.id }, 0);
             self.let_go_until_resumed().await;
             self.lost = false;
         }
         self.table.state(TableState::Streaming);
-        rest.is_some()
     }
 
     /// One try to get past the obstacle.
@@ -391,7 +405,7 @@ impl<S: Sink> Shared<S> {
     /// Waits while the breaker keeps calls off.
     async fn gate(&self) {
         loop {
-            let wait = self.breaker(|breaker| breaker.wait(Instant::now()));
+            let wait = self.breaker(|breaker| breaker.wait(now()));
             if wait.is_zero() {
                 return;
             }
@@ -406,7 +420,7 @@ impl<S: Sink> Shared<S> {
 
     /// Notes a failure and pauses.
     async fn failed(&self, reason: Reason, attempt: u32) {
-        self.breaker(|breaker| breaker.failed(Instant::now()));
+        self.breaker(|breaker| breaker.failed(now()));
         let wait = pause(reason.class, attempt, fastrand::f64());
         self.raise(reason);
         self.meter.retried();

@@ -14,6 +14,8 @@ mod core;
 mod lane;
 mod retry;
 mod schema_cache;
+#[cfg(test)]
+mod simulation;
 mod worker;
 
 pub(crate) use retry::pause;

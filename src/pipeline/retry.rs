@@ -1,8 +1,13 @@
-//! How long to wait before trying again, and when to leave the sink alone. No clock of its own.
+//! How long to wait before trying again, and when to leave the sink alone. Decisions take the time as an argument.
 
 use std::time::{Duration, Instant};
 
 use crate::model::Class;
+
+/// Now, by the runtime's clock, so that a test that moves that clock moves every timer here.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(30);

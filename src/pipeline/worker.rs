@@ -1,7 +1,6 @@
 //! The shell around the core: channels, timers, lanes.
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -11,7 +10,7 @@ use super::Options;
 use super::core::{Action, Core, Job, Report};
 pub use super::lane::MissingValues;
 use super::lane::{Lane, Message, Reported, Shared};
-use super::retry::Breaker;
+use super::retry::{Breaker, now};
 use crate::failpoint;
 use crate::model::{Block, Budget, Lsn, TableId, TableSchema};
 use crate::sink::Sink;
@@ -157,7 +156,7 @@ impl<S: Sink> Worker<S> {
     }
 
     async fn wait(&mut self) -> Wake {
-        let due = self.core.due(Instant::now());
+        let due = self.core.due(now());
         let timer = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due.into()).await,
@@ -180,7 +179,7 @@ impl<S: Sink> Worker<S> {
     }
 
     fn decide(&mut self, wake: Wake) -> Vec<Action> {
-        let now = Instant::now();
+        let now = now();
         let mut actions = Vec::new();
         match wake {
             Wake::Block(Some(block)) => {
@@ -207,7 +206,7 @@ impl<S: Sink> Worker<S> {
         actions
     }
 
-    fn obey(&mut self, control: Control, now: Instant, actions: &mut Vec<Action>) {
+    fn obey(&mut self, control: Control, now: std::time::Instant, actions: &mut Vec<Action>) {
         match control {
             Control::Register(tables) => tables.into_iter().for_each(|schema| {
                 self.send(schema.clone(), Message::Prepare(schema));
@@ -278,10 +277,11 @@ impl<S: Sink> Worker<S> {
     fn replay_all(&mut self) {
         let forgotten = std::mem::take(&mut self.lost_rows) + self.core.open_rows();
         self.shared.meter.rows_settled(forgotten);
-        self.core.replay();
-        self.replay.send_replace(false);
-        for lane in self.lanes.values() {
-            drop(lane.send(Message::Resume));
+        for table in self.core.replay() {
+            if let Some(lane) = self.lanes.get(&table) {
+                drop(lane.send(Message::Resume));
+            }
         }
+        self.replay.send_replace(false);
     }
 }

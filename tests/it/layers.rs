@@ -100,7 +100,8 @@ fn modules_import_only_what_they_may() {
             }
         }
     }
-    let missing = rules.keys().filter(|module| !seen.contains(**module)).map(|module| format!("{module}: no such module"));
+    let missing =
+        rules.keys().filter(|module| !seen.contains(**module)).map(|module| format!("{module}: no such module"));
     wrong.extend(missing);
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
@@ -115,7 +116,8 @@ fn only_the_wiring_and_the_configuration_name_products() {
         let inside = file.strip_prefix(&root).unwrap();
         let text = fs::read_to_string(&file).unwrap();
         for (product, home) in PRODUCTS {
-            let allowed = inside.starts_with(home) || inside.starts_with("config") || inside == Path::new("engine/wiring.rs");
+            let allowed =
+                inside.starts_with(home) || inside.starts_with("config") || inside == Path::new("engine/wiring.rs");
             let named = text.lines().any(|line| {
                 let code = line.split("//").next().unwrap_or_default();
                 code.contains(&format!("{home}::{product}"))

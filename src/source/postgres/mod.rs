@@ -2,20 +2,45 @@
 
 use std::time::Duration;
 
+mod catalog;
+mod checkpoints;
 mod client;
 mod conninfo;
+mod core;
+mod decode;
+mod ending;
+mod fetch;
+mod framing;
+mod gulp;
 mod login;
+mod low_water;
+mod pace;
 mod pattern;
+mod postgres;
+mod preflight;
+mod publication;
 mod quote;
+mod reader;
 mod replication;
+mod resume;
+mod selection;
+mod setup;
+mod slot;
 mod sqlstate;
+mod standby;
 mod tables;
 mod tls;
 mod transport;
+mod types;
+mod watcher;
 mod wire;
 
+use tables::{Identity, KnownTable, Tables, WireType};
+
+pub use checkpoints::PgCheckpoints;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
 pub use pattern::{PatternError, TablePattern};
+pub use postgres::Postgres;
 
 /// What the source needs to know.
 #[derive(Clone, Debug)]

@@ -21,8 +21,6 @@ pub(super) struct System {
     pub(super) identifier: String,
     /// Timeline.
     pub(super) timeline: u32,
-    /// Where its WAL ends now.
-    pub(super) wal_end: Lsn,
 }
 
 /// A connection in replication mode, before a stream starts.
@@ -98,10 +96,10 @@ impl ReplicationConnection {
 }
 
 fn system(row: &Vec<Option<String>>) -> Option<System> {
-    let [Some(identifier), Some(timeline), Some(wal_end), ..] = row.as_slice() else {
+    let [Some(identifier), Some(timeline), ..] = row.as_slice() else {
         return None;
     };
-    Some(System { identifier: identifier.clone(), timeline: timeline.parse().ok()?, wal_end: wal_end.parse().ok()? })
+    Some(System { identifier: identifier.clone(), timeline: timeline.parse().ok()? })
 }
 
 fn start_command(slot: &str, from: Lsn, options: &[(&str, &str)]) -> String {

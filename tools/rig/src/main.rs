@@ -1,2 +1,204 @@
-//! x
-fn main() {}
+//! `sluicegate-demo`: a private PostgreSQL, the StarRocks stand-in, a small shop with traffic, and Sluicegate between
+//! them; at the end both sides are compared row by row.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use mysql_async::prelude::Queryable;
+use sluicegate_rig::{Cluster, Sidecar, Standin, Status, compare, free_port, parse_lsn, shop};
+use tokio::time::sleep;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Shows Sluicegate at work on this machine, everything on loopback and in a temporary folder.
+#[derive(Parser)]
+struct Arguments {
+    /// Seconds of traffic; until Ctrl-C if left out.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Transactions per second that the shop's people make, about.
+    #[arg(long, default_value_t = 200)]
+    rate: u32,
+    /// The sidecar's binary; the one beside this program if left out.
+    #[arg(long)]
+    sluicegate: Option<PathBuf>,
+}
+
+/// Everything that runs, ended in order when dropped.
+struct Stage {
+    sidecar: Sidecar,
+    standin: Standin,
+    cluster: Cluster,
+    _folder: tempfile::TempDir,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  because: {cause}");
+                source = cause.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<bool, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopper = stop.clone();
+    tokio::spawn(async move {
+        asked_to_stop().await;
+        stopper.store(true, Relaxed);
+    });
+    let mut stage = set_the_stage(arguments).await?;
+    wait_until_streaming(&stage, &stop).await?;
+    let traffic = start_traffic(&stage, arguments.rate, stop.clone()).await?;
+    watch(&stage, arguments.seconds, &stop).await?;
+    stop.store(true, Relaxed);
+    let transactions = traffic.await??;
+    println!("\ntraffic stopped after {transactions} transactions; waiting until everything has arrived");
+    let equal = settle_and_compare(&stage).await;
+    stage.sidecar.terminate()?;
+    let ended = stage.sidecar.wait(Duration::from_secs(15))?;
+    println!("sluicegate stopped ({})", ended.map_or_else(|| "not in time".to_owned(), |status| status.to_string()));
+    let comparison = equal?;
+    // The last line of all.
+    println!("{comparison}");
+    Ok(comparison.differences.is_empty())
+}
+
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+async fn set_the_stage(arguments: &Arguments) -> Result<Stage, Failure> {
+    let folder = tempfile::TempDir::with_prefix("sluicegate-demo-")?;
+    let cluster = Cluster::start(&[])?;
+    let client = cluster.client().await?;
+    shop::create(&client).await?;
+    let version: String = client.query_one("SHOW server_version", &[]).await?.get(0);
+    let standin = Standin::start().await?;
+    let (grpc, http) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
+    let environment = [
+        ("SOURCE_URL", cluster.url("postgres")),
+        ("SINK_URL", standin.url("shop")),
+        ("TABLES", format!("{}.*", shop::SCHEMA)),
+        ("PIPELINE", "demo".to_owned()),
+        ("GRPC_ADDR", grpc.clone()),
+        ("METRICS_ADDR", http.clone()),
+        ("LOG", "info".to_owned()),
+    ];
+    println!("PostgreSQL {version}     psql '{}'", cluster.url("postgres"));
+    println!("StarRocks stand-in   mysql -h 127.0.0.1 -P {} -u root shop", standin.sql_port());
+    println!("Sluicegate           gRPC {grpc}, metrics http://{http}/metrics; its settings:");
+    for (name, value) in &environment[..3] {
+        println!("    {name}={value}");
+    }
+    let environment: Vec<_> = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let binary = match &arguments.sluicegate {
+        Some(binary) => binary.clone(),
+        None => std::env::current_exe()?.with_file_name("sluicegate"),
+    };
+    let sidecar = Sidecar::start(&binary, &environment, &folder.path().join("sluicegate.log"))?;
+    Ok(Stage { sidecar, standin, cluster, _folder: folder })
+}
+
+async fn wait_until_streaming(stage: &Stage, stop: &AtomicBool) -> Result<(), Failure> {
+    let start = Instant::now();
+    loop {
+        let status = stage.sidecar.status();
+        if status.as_ref().is_some_and(|status| status.text("stage") == "CDC") {
+            return Ok(());
+        }
+        if stop.load(Relaxed) || start.elapsed() > Duration::from_secs(60) {
+            let log = std::fs::read_to_string(stage.sidecar.log()).unwrap_or_default();
+            return Err(format!("sluicegate does not follow the changes; its log:\n{log}").into());
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+type Traffic = tokio::task::JoinHandle<Result<u64, tokio_postgres::Error>>;
+
+async fn start_traffic(stage: &Stage, rate: u32, stop: Arc<AtomicBool>) -> Result<Traffic, Failure> {
+    let client = stage.cluster.client().await?;
+    let pause = Duration::from_secs(1) / rate.max(1);
+    Ok(tokio::spawn(async move {
+        let mut traffic = shop::Traffic::new(1);
+        traffic.run(&client, pause, || stop.load(Relaxed)).await?;
+        Ok(traffic.done())
+    }))
+}
+
+/// Prints a line a second until the time is over or somebody asks to stop.
+async fn watch(stage: &Stage, seconds: Option<u64>, stop: &AtomicBool) -> Result<(), Failure> {
+    let tables = ["customers", "products", "orders", "order_lines", "carts"];
+    println!("\nrows in the target, as they arrive{}:", if seconds.is_none() { " (Ctrl-C ends)" } else { "" });
+    print!("{:>5}", "time");
+    tables.iter().for_each(|table| print!("{table:>12}"));
+    println!("{:>10}{:>9}{:>10}{:>8}", "changes", "per s", "behind", "loads");
+    let mut target = stage.standin.connect().await?;
+    let start = Instant::now();
+    while !stop.load(Relaxed) && seconds.is_none_or(|seconds| start.elapsed() < Duration::from_secs(seconds)) {
+        sleep(Duration::from_secs(1)).await;
+        let Some(status) = stage.sidecar.status() else { continue };
+        print!("{:>4}s", start.elapsed().as_secs());
+        for table in tables {
+            let query = format!("SELECT count(*) FROM shop.{table} WHERE sluice_is_deleted = 0");
+            let count: Option<u64> = target.query_first(query).await?;
+            print!("{:>12}", count.unwrap_or(0));
+        }
+        println!("{}", numbers(&status));
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn numbers(status: &Status) -> String {
+    let (count, rate, lag) = ("rows_received", "events_per_second", "lag.seconds");
+    let (changes, rate, lag) = (status.number(count), status.number(rate), status.number(lag));
+    let loads = status.sum("tables", "loads");
+    let lag = format!("{:.0} ms", lag * 1000.0);
+    let line = format!("{changes:>10.0}{rate:>9.0}{lag:>10}{loads:>8.0}");
+    if status.reasons().is_empty() || !std::io::stdout().is_terminal() {
+        line
+    } else {
+        format!("{line}  {}", status.reasons().join(" "))
+    }
+}
+
+async fn settle_and_compare(stage: &Stage) -> Result<sluicegate_rig::Comparison, Failure> {
+    let client = stage.cluster.client().await?;
+    let end: String = client.query_one("SELECT pg_current_wal_lsn()::text", &[]).await?.get(0);
+    let end = parse_lsn(&end).unwrap_or(u64::MAX);
+    let start = Instant::now();
+    while stage.sidecar.status().is_none_or(|status| status.lsn("durable_lsn") < end) {
+        if start.elapsed() > Duration::from_secs(120) {
+            let log = std::fs::read_to_string(stage.sidecar.log()).unwrap_or_default();
+            return Err(format!("not everything arrived within two minutes; sluicegate's log:\n{log}").into());
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    let mut target = stage.standin.connect().await?;
+    Ok(compare(&client, shop::SCHEMA, &mut target, "shop").await?)
+}

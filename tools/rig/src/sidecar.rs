@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ impl Sidecar {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .envs(environment.iter().map(|(name, value)| (name, value)))
+            // A group of its own: Ctrl-C on our terminal is for us alone.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
@@ -160,6 +163,12 @@ impl Status {
             row.get("state")?.as_str().map(str::to_owned)
         };
         find().unwrap_or_default()
+    }
+
+    /// The sum of a numeric field over an array of objects.
+    pub fn sum(&self, array: &str, field: &str) -> f64 {
+        let rows = self.0.get(array).and_then(|rows| rows.as_array());
+        rows.into_iter().flatten().filter_map(|row| row.get(field)?.as_f64()).sum()
     }
 
     fn value(&self, path: &str) -> Option<&Value> {

@@ -1,0 +1,411 @@
+//! The checkpoint table in the source database.
+//!
+//! In: positions to keep. Out: the one kept last. Always: what [`Store::save`] has returned for survives a crash of
+//! either side; a position never goes back while system, timeline and slot are the same. A write of it is itself a
+//! little WAL, so it is the caller's to write seldom and never without news. Not here: whether a stored position
+//! still means the same (`resume`). Start at [`PgCheckpoints`].
+
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Client, Error};
+
+use super::client::connect_sql;
+use super::publication::Fingerprint;
+use super::quote::{identifier, literal};
+use super::resume::Incarnation;
+use super::sqlstate::query_reason;
+use super::{ConnectOptions, Options};
+use crate::checkpoint::{Checkpoint, FORMAT, Store};
+use crate::model::{Class, Lsn, Reason};
+
+/// The longest that one exchange with the server may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the positions rest on. Setup finds it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lineage {
+    pub(super) slot: String,
+    pub(super) system_id: String,
+    pub(super) timeline: i32,
+    pub(super) incarnation: Incarnation,
+    pub(super) fingerprint: Fingerprint,
+}
+
+/// The checkpoint of one pipeline, in a table of the source database. Connects by itself, and again when needed.
+#[derive(Debug)]
+pub struct PgCheckpoints {
+    connect: ConnectOptions,
+    pipeline: String,
+    schema: String,
+    session: Mutex<Option<Session>>,
+    lineage: SyncMutex<Option<Lineage>>,
+    decoded: Arc<AtomicI64>,
+}
+
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    driver: JoinHandle<Option<Error>>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl PgCheckpoints {
+    pub(super) fn new(options: &Options) -> Self {
+        PgCheckpoints {
+            connect: options.connect.clone(),
+            pipeline: options.pipeline.clone(),
+            schema: options.checkpoint_schema.clone(),
+            session: Mutex::default(),
+            lineage: SyncMutex::default(),
+            decoded: Arc::default(),
+        }
+    }
+
+    /// Sets what the next positions rest on.
+    pub(super) fn identify(&self, lineage: Lineage) {
+        self.decoded.store(lineage.incarnation.decoded, Relaxed);
+        // The value is replaced whole, so a panic elsewhere cannot have left it half-written.
+        *self.lineage.lock().unwrap_or_else(PoisonError::into_inner) = Some(lineage);
+    }
+
+    /// Where the watcher notes how many transactions were decoded from the slot. Relaxed: it stands for itself.
+    pub(super) fn decoded(&self) -> Arc<AtomicI64> {
+        self.decoded.clone()
+    }
+
+    /// A position with everything it rests on; `None` before the first successful setup.
+    pub(super) fn at(&self, lsn: Lsn, paused: bool) -> Option<Checkpoint> {
+        self.lineage().map(|lineage| resting_on(&lineage, lsn, paused))
+    }
+
+    fn lineage(&self) -> Option<Lineage> {
+        let mut lineage = self.lineage.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        lineage.incarnation.decoded = self.decoded.load(Relaxed);
+        Some(lineage)
+    }
+
+    /// Stores `checkpoint`, or reads what is stored, on the kept session or a new one; once more if the kept one turns
+    /// out to be closed. Both may be repeated without harm.
+    async fn exchange(&self, checkpoint: Option<&Checkpoint>) -> Result<Option<Checkpoint>, Reason> {
+        let doing = if checkpoint.is_some() { "storing the checkpoint" } else { "reading the checkpoint" };
+        let mut kept = self.session.lock().await;
+        let mut fresh = false;
+        loop {
+            let session = match kept.take().filter(|session| !session.client.is_closed()) {
+                Some(session) => session,
+                None => {
+                    fresh = true;
+                    let (client, driver) = connect_sql(&self.connect, "checkpoints").await?;
+                    Session { client, driver }
+                }
+            };
+            let answer = tokio::time::timeout(PATIENCE, self.ask(&session.client, checkpoint)).await;
+            match answer {
+                Ok(Err(Failure::Server(_))) if !fresh && session.client.is_closed() => {}
+                Ok(answered) => {
+                    *kept = Some(session);
+                    return answered.map_err(|failure| failure.into_reason(doing));
+                }
+                Err(_) => return Err(no_answer(doing)),
+            }
+        }
+    }
+
+    async fn ask(&self, client: &Client, checkpoint: Option<&Checkpoint>) -> Result<Option<Checkpoint>, Failure> {
+        match checkpoint {
+            Some(checkpoint) => save(client, &self.schema, &self.pipeline, checkpoint).await.map(|()| None),
+            None => load(client, &self.schema, &self.pipeline).await,
+        }
+    }
+}
+
+enum Failure {
+    Server(Error),
+    Reason(Reason),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Server(error)
+    }
+}
+
+impl Failure {
+    fn into_reason(self, doing: &str) -> Reason {
+        match self {
+            Failure::Server(error) => query_reason(&error, doing),
+            Failure::Reason(reason) => reason,
+        }
+    }
+}
+
+fn no_answer(doing: &str) -> Reason {
+    let message = format!("{doing}: the server did not answer within {} s", PATIENCE.as_secs());
+    Reason::new("SOURCE_UNREACHABLE", Class::Retry, "server", message, "it is tried again until the server answers")
+}
+
+impl Store for PgCheckpoints {
+    async fn load(&self) -> Result<Option<Checkpoint>, Reason> {
+        self.exchange(None).await
+    }
+
+    async fn save(&self, checkpoint: &Checkpoint) -> Result<(), Reason> {
+        self.exchange(Some(checkpoint)).await.map(drop)
+    }
+}
+
+/// A checkpoint with everything it rests on.
+pub(super) fn resting_on(lineage: &Lineage, lsn: Lsn, paused: bool) -> Checkpoint {
+    Checkpoint {
+        lsn,
+        slot: lineage.slot.clone(),
+        system_id: lineage.system_id.clone(),
+        timeline: lineage.timeline,
+        slot_incarnation: lineage.incarnation.to_string(),
+        publication_fingerprint: lineage.fingerprint.to_string(),
+        paused,
+    }
+}
+
+fn table(schema: &str) -> String {
+    format!("{}.checkpoints", identifier(schema))
+}
+
+/// Reads a pipeline's checkpoint; `None` also if there is no table yet.
+async fn load(client: &Client, schema: &str, pipeline: &str) -> Result<Option<Checkpoint>, Failure> {
+    let exists = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+    if !client.query_one(exists, &[&table(schema)]).await?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    // The format is read by itself: the columns of a newer one may be others.
+    let format = format!("SELECT format FROM {} WHERE pipeline = $1", table(schema));
+    let Some(row) = client.query_opt(&format, &[&pipeline]).await? else { return Ok(None) };
+    let format: i32 = row.get(0);
+    if format > FORMAT {
+        return Err(Failure::Reason(newer(pipeline, format)));
+    }
+    let statement = format!(
+        "SELECT lsn, slot, system_id, timeline, slot_incarnation, publication_fingerprint, paused FROM {} \
+         WHERE pipeline = $1",
+        table(schema)
+    );
+    let row = client.query_opt(&statement, &[&pipeline]).await?;
+    Ok(row.map(|row| Checkpoint {
+        lsn: Lsn(row.get::<_, PgLsn>(0).into()),
+        slot: row.get(1),
+        system_id: row.get(2),
+        timeline: row.get(3),
+        slot_incarnation: row.get(4),
+        publication_fingerprint: row.get(5),
+        paused: row.get(6),
+    }))
+}
+
+fn newer(pipeline: &str, format: i32) -> Reason {
+    let message = format!(
+        "the checkpoint of pipeline {pipeline} has format {format}, and this version of Sluicegate knows {FORMAT}"
+    );
+    Reason::new("CHECKPOINT_FORMAT", Class::Wait, pipeline, message, "run the newer version that wrote it")
+}
+
+/// Writes a checkpoint, durably: `synchronous_commit` may be off for the role, and a checkpoint that is lost in a
+/// crash after the server was told of its position would look like a slot that was moved by others. `local` waits
+/// for our server's disk and for no standby: one that hangs must not hold up the pipeline, and after a failover to
+/// one that lacks the row an older position only repeats changes.
+async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    let statement = format!(
+        "WITH durable AS (SELECT pg_catalog.set_config('synchronous_commit', 'local', true))
+         INSERT INTO {} AS kept (pipeline, slot, lsn, system_id, timeline, slot_incarnation,
+                                 publication_fingerprint, paused, format, updated_at)
+         SELECT $1::text, $2::text, $3::pg_lsn, $4::text, $5::integer, $6::text, $7::text, $8::boolean,
+                {FORMAT}, pg_catalog.clock_timestamp() FROM durable
+         ON CONFLICT (pipeline) DO UPDATE
+         SET slot = excluded.slot, lsn = excluded.lsn, system_id = excluded.system_id, timeline = excluded.timeline,
+             slot_incarnation = excluded.slot_incarnation,
+             publication_fingerprint = excluded.publication_fingerprint, paused = excluded.paused,
+             format = excluded.format, updated_at = excluded.updated_at
+         WHERE kept.format <= excluded.format
+           AND (kept.lsn <= excluded.lsn OR kept.system_id <> excluded.system_id
+                OR kept.timeline <> excluded.timeline OR kept.slot <> excluded.slot
+                OR pg_catalog.split_part(kept.slot_incarnation, ' ', 1)
+                   <> pg_catalog.split_part(excluded.slot_incarnation, ' ', 1))",
+        table(schema)
+    );
+    let Checkpoint { lsn, slot, system_id, timeline, slot_incarnation, publication_fingerprint, paused } = checkpoint;
+    let written = client
+        .execute(
+            &statement,
+            &[
+                &pipeline,
+                slot,
+                &PgLsn::from(lsn.0),
+                system_id,
+                timeline,
+                slot_incarnation,
+                publication_fingerprint,
+                paused,
+            ],
+        )
+        .await?;
+    if written == 1 {
+        return Ok(());
+    }
+    let kept = load(client, schema, pipeline).await?;
+    let kept = kept.map_or_else(|| "another".to_owned(), |kept| kept.lsn.to_string());
+    let message = format!(
+        "the checkpoint of pipeline {pipeline} is at {kept} and was to go back to {lsn}: another process stores it, \
+         or it was changed by hand"
+    );
+    let remedy = "see that only one process runs this pipeline; each needs a PIPELINE name of its own";
+    Err(Failure::Reason(Reason::new("CHECKPOINT_INVALID", Class::Resync, pipeline, message, remedy)))
+}
+
+/// Writes the first checkpoint, or one with a new lineage, on a connection that setup has open.
+pub(super) async fn store(
+    client: &Client,
+    options: &Options,
+    lineage: &Lineage,
+    lsn: Lsn,
+    paused: bool,
+) -> Result<(), Reason> {
+    let checkpoint = resting_on(lineage, lsn, paused);
+    let saved = save(client, &options.checkpoint_schema, &options.pipeline, &checkpoint).await;
+    saved.map_err(|failure| failure.into_reason("storing the checkpoint"))
+}
+
+/// Reads the checkpoint on a connection that setup has open.
+pub(super) async fn stored(client: &Client, options: &Options) -> Result<Option<Checkpoint>, Reason> {
+    let loaded = load(client, &options.checkpoint_schema, &options.pipeline).await;
+    loaded.map_err(|failure| failure.into_reason("reading the checkpoint"))
+}
+
+/// Whether the table is there and may be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Access {
+    pub(super) schema_exists: bool,
+    /// USAGE on the schema.
+    pub(super) usage: bool,
+    /// CREATE on the schema.
+    pub(super) create: bool,
+    pub(super) table_exists: bool,
+    /// SELECT, INSERT and UPDATE on the table.
+    pub(super) write: bool,
+}
+
+const ACCESS: &str = "
+    SELECT n.oid IS NOT NULL, COALESCE(pg_catalog.has_schema_privilege(n.oid, 'USAGE'), false),
+           COALESCE(pg_catalog.has_schema_privilege(n.oid, 'CREATE'), false), c.oid IS NOT NULL,
+           COALESCE(pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                    AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
+                    AND pg_catalog.has_table_privilege(c.oid, 'UPDATE'), false)
+    FROM (SELECT 1) AS one
+         LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
+         LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'checkpoints'";
+
+/// Looks at the table.
+pub(super) async fn access(client: &Client, schema: &str) -> Result<Access, Reason> {
+    let row = client
+        .query_one(ACCESS, &[&schema])
+        .await
+        .map_err(|error| query_reason(&error, "looking for the checkpoint table"))?;
+    Ok(Access {
+        schema_exists: row.get(0),
+        usage: row.get(1),
+        create: row.get(2),
+        table_exists: row.get(3),
+        write: row.get(4),
+    })
+}
+
+/// What makes the table and its schema, as far as they are missing; empty if nothing is.
+pub(super) fn create_sql(access: &Access, schema: &str) -> String {
+    let mut statements = Vec::new();
+    if !access.schema_exists {
+        statements.push(format!("CREATE SCHEMA {};", identifier(schema)));
+    }
+    if !access.table_exists {
+        statements.push(format!(
+            "CREATE TABLE {0} (
+    pipeline text PRIMARY KEY,
+    slot text NOT NULL,
+    lsn pg_catalog.pg_lsn NOT NULL,
+    system_id text NOT NULL,
+    timeline integer NOT NULL,
+    slot_incarnation text NOT NULL,
+    publication_fingerprint text NOT NULL,
+    paused boolean NOT NULL,
+    format integer NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+COMMENT ON TABLE {0} IS {1};",
+            table(schema),
+            literal("Where each Sluicegate pipeline stands. Deleting a row makes its pipeline start anew.")
+        ));
+    }
+    statements.join("\n")
+}
+
+/// The reason if the table can neither be used nor made.
+pub(super) fn finding(access: &Access, schema: &str, role: &str, may_create_schema: bool) -> Option<Reason> {
+    let usable = match (access.schema_exists, access.table_exists) {
+        (false, _) => may_create_schema,
+        (true, false) => access.usage && access.create,
+        (true, true) => access.usage && access.write,
+    };
+    if usable {
+        return None;
+    }
+    let message = format!("role {role} can neither use nor make the checkpoint table {}", table(schema));
+    let remedy = "let a superuser or the database's owner run the statements";
+    let role = identifier(role);
+    let grants = format!(
+        "GRANT USAGE ON SCHEMA {} TO {role};\nGRANT SELECT, INSERT, UPDATE ON {} TO {role};",
+        identifier(schema),
+        table(schema)
+    );
+    let made = create_sql(access, schema);
+    let sql = if made.is_empty() { grants } else { format!("{made}\n{grants}") };
+    Some(Reason::new("SOURCE_PRIVILEGE", Class::Wait, format!("schema {schema}"), message, remedy).with_sql(sql))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_used_made_or_asked_for() {
+        let access = |schema_exists, usage, create, table_exists, write| Access {
+            schema_exists,
+            usage,
+            create,
+            table_exists,
+            write,
+        };
+        // access, CREATE on the database, whether there is a finding, statements it starts with
+        let cases = [
+            (access(false, false, false, false, false), true, false, "CREATE SCHEMA"),
+            (access(false, false, false, false, false), false, true, "CREATE SCHEMA"),
+            (access(true, true, true, false, false), false, false, "CREATE TABLE"),
+            (access(true, true, false, false, false), true, true, "CREATE TABLE"),
+            (access(true, true, false, true, true), false, false, ""),
+            (access(true, false, false, true, true), true, true, "GRANT USAGE"),
+            (access(true, true, true, true, false), true, true, "GRANT USAGE"),
+        ];
+        for (access, may_create, found, starts) in cases {
+            let finding = finding(&access, "sluicegate", "cdc", may_create);
+            assert_eq!(finding.is_some(), found, "{access:?}");
+            let sql = finding.map_or_else(|| create_sql(&access, "sluicegate"), |reason| reason.sql);
+            assert!(sql.starts_with(starts) && sql.is_empty() == starts.is_empty(), "{access:?}: {sql}");
+        }
+    }
+}

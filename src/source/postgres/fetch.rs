@@ -1,0 +1,123 @@
+//! Reads rows as they are now, by key.
+//!
+//! In: keys. Out: for each the whole row, in the layout and text that the stream would have sent. Always: the text
+//! comes straight from the types' output functions under the session's pinned settings, as in pgoutput; a cast to
+//! `text` would not do (it strips the padding of `char(n)`). Not here: when a row must be read. Start at [`fetch`].
+
+use std::collections::HashMap;
+
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_stream::StreamExt;
+
+use super::catalog::quoted;
+use super::quote::{identifier, literal};
+use super::sqlstate::query_reason;
+use crate::model::{Class, Reason, Row, RowBuilder, TableId, TableName, TableSchema, Value};
+
+/// Keys in one statement.
+const KEYS_MAX: usize = 500;
+
+/// Reads the rows of `keys`, in their order; `None` where there is no such row. Whole rows come back, so the caller
+/// bounds memory by how many it asks for.
+///
+/// # Errors
+/// If the table cannot be asked, or no longer has these columns.
+pub(super) async fn fetch(client: &Client, schema: &TableSchema, keys: &[Row]) -> Result<Vec<Option<Row>>, Reason> {
+    let Some(name) = current_name(client, schema.id).await? else { return Ok(vec![None; keys.len()]) };
+    let mut rows = Vec::with_capacity(keys.len());
+    for batch in keys.chunks(KEYS_MAX) {
+        let mut found = fetch_batch(client, &name, schema, batch).await?;
+        // The same key may be asked for twice.
+        rows.extend(batch.iter().map(|key| key_bytes(schema, key).and_then(|key| found.get_mut(&key).cloned())));
+    }
+    Ok(rows)
+}
+
+/// A table that was renamed is still the one that is meant, and another under its old name is not.
+async fn current_name(client: &Client, TableId(id): TableId) -> Result<Option<TableName>, Reason> {
+    let statement = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c
+                     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
+    let row = client.query_opt(statement, &[&id]).await.map_err(|error| query_reason(&error, "looking for a table"))?;
+    Ok(row.map(|row| TableName { schema: row.get(0), name: row.get(1) }))
+}
+
+type Key = Vec<Vec<u8>>;
+
+/// The key's bytes; `None` if a part of it is missing, which no row matches.
+fn key_bytes(schema: &TableSchema, row: &Row) -> Option<Key> {
+    let values: Vec<Value<'_>> = row.columns().collect();
+    let part = |column: &usize| match values.get(*column) {
+        Some(Value::Text(text)) => Some(text.to_vec()),
+        _ => None,
+    };
+    schema.key.iter().map(part).collect()
+}
+
+async fn fetch_batch(
+    client: &Client,
+    name: &TableName,
+    schema: &TableSchema,
+    keys: &[Row],
+) -> Result<HashMap<Key, Row>, Reason> {
+    let doing = || format!("reading rows of {} again", schema.name);
+    let keys: Vec<Key> = keys.iter().filter_map(|key| key_bytes(schema, key)).collect();
+    let mut found = HashMap::with_capacity(keys.len());
+    if keys.is_empty() {
+        return Ok(found);
+    }
+    let sql = statement(name, schema, &keys).ok_or_else(|| not_utf8(schema))?;
+    let answers = client.simple_query_raw(&sql).await.map_err(|error| query_reason(&error, &doing()))?;
+    tokio::pin!(answers);
+    while let Some(answer) = answers.next().await {
+        if let SimpleQueryMessage::Row(answer) = answer.map_err(|error| refused(&error, schema, &doing()))? {
+            let row = row(&answer, schema.columns.len()).ok_or_else(|| not_utf8(schema))?;
+            if let Some(key) = key_bytes(schema, &row) {
+                found.insert(key, row);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The simple protocol answers in text whatever the types. It has no parameters, so the values are literals; without
+/// a type they take that of the column they are compared with. `None` if a value is not UTF-8.
+fn statement(name: &TableName, schema: &TableSchema, keys: &[Key]) -> Option<String> {
+    let list = |columns: &mut dyn Iterator<Item = usize>| {
+        columns.map(|column| identifier(&schema.columns[column].name)).collect::<Vec<_>>().join(", ")
+    };
+    let columns = list(&mut (0..schema.columns.len()));
+    let key_columns = list(&mut schema.key.iter().copied());
+    let mut tuples = Vec::with_capacity(keys.len());
+    for key in keys {
+        let parts: Result<Vec<String>, _> = key.iter().map(|part| std::str::from_utf8(part).map(literal)).collect();
+        tuples.push(format!("({})", parts.ok()?.join(", ")));
+    }
+    Some(format!("SELECT {columns} FROM {} WHERE ({key_columns}) IN ({})", quoted(name), tuples.join(", ")))
+}
+
+/// The row in the shared layout; `None` if a value is not UTF-8.
+fn row(answer: &SimpleQueryRow, columns: usize) -> Option<Row> {
+    let mut built = RowBuilder::with_capacity(columns * 8);
+    for column in 0..columns {
+        built.push(answer.try_get(column).ok()?.map_or(Value::Null, |text| Value::Text(text.as_bytes())));
+    }
+    Some(built.finish())
+}
+
+fn not_utf8(schema: &TableSchema) -> Reason {
+    let object = schema.name.to_string();
+    let message = format!("reading rows of {object} again: a value is not UTF-8");
+    Reason::new("SOURCE_ENCODING", Class::Wait, object, message, "store text as UTF-8 in the source")
+}
+
+/// Columns that are gone are told apart: the stream will tell of the change.
+fn refused(error: &tokio_postgres::Error, schema: &TableSchema, doing: &str) -> Reason {
+    if error.code() != Some(&tokio_postgres::error::SqlState::UNDEFINED_COLUMN) {
+        return query_reason(error, doing);
+    }
+    let object = schema.name.to_string();
+    let message = format!("{doing}: a column is gone or was renamed since the change");
+    let remedy =
+        "set REPLICA IDENTITY FULL on the table before changing its columns; load the row again by other means";
+    Reason::new("TABLE_CHANGED", Class::Wait, object, message, remedy)
+}

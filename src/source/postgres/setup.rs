@@ -1,0 +1,312 @@
+//! Checks everything the stream needs, and makes what is missing.
+//!
+//! In: the options and two ordinary connections. Out: [`Prepared`], or every finding. Always: idempotent; nothing is
+//! made while anything is wrong; the publication comes before the slot, because a change older than the publication
+//! cannot be decoded; nothing that exists is dropped. What may be written to the source is all here and in what it
+//! calls: schema and table of the checkpoint, replica identities (if asked to), the publication, the slot.
+//! Not here: the single checks. Start at [`run`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use tokio_postgres::Client;
+
+use super::catalog::{self, quoted};
+use super::checkpoints::{self, Access, Lineage, PgCheckpoints};
+use super::preflight::{self, Server};
+use super::publication::{self, Fingerprint, Plan, Publication};
+use super::resume::{self, Facts, Incarnation, Start};
+use super::selection::{self, Selected, Selection};
+use super::slot::{self, Slot};
+use super::sqlstate::query_reason;
+use super::watcher::Watch;
+use super::{KnownTable, Options, Tables};
+use crate::checkpoint::Checkpoint;
+use crate::model::{Lsn, Reason, TableName, TableSchema};
+use crate::source::Ready;
+
+/// Everything that setup looks at.
+#[derive(Clone, Debug)]
+pub(super) struct Inspection {
+    pub(super) server: Server,
+    pub(super) selection: Selection,
+    pub(super) publication: Option<Publication>,
+    pub(super) slot: Option<Slot>,
+    pub(super) access: Access,
+    /// What is stored, or why it cannot be read.
+    pub(super) checkpoint: Result<Option<Checkpoint>, Reason>,
+}
+
+/// What setup made ready.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// For the engine.
+    pub(super) ready: Ready,
+    /// For the decoder.
+    pub(super) tables: Tables,
+    /// For the watcher.
+    pub(super) watch: Watch,
+}
+
+/// Reads everything; writes nothing.
+///
+/// # Errors
+/// If the server cannot be asked.
+pub(super) async fn inspect(client: &Client, options: &Options) -> Result<Inspection, Reason> {
+    let server = preflight::inspect(client).await?;
+    let relations = catalog::matching(client, &options.tables).await?;
+    let (own_schema, mode) = (&options.checkpoint_schema, options.replica_identity);
+    let selection = selection::select(&options.tables, &relations, own_schema, &server.role, mode);
+    let ids: Vec<u32> = selection.names().into_keys().collect();
+    let access = checkpoints::access(client, own_schema).await?;
+    let checkpoint = if access.usage && access.write { checkpoints::stored(client, options).await } else { Ok(None) };
+    Ok(Inspection {
+        publication: publication::inspect(client, server.version, &options.publication, &ids).await?,
+        slot: slot::inspect(client, server.version, &options.slot).await?,
+        server,
+        selection,
+        access,
+        checkpoint,
+    })
+}
+
+impl Inspection {
+    fn stored(&self) -> Option<&Checkpoint> {
+        self.checkpoint.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// The tables as the stream will tell of them, as far as they can be used.
+    pub(super) fn schemas(&self) -> Vec<Arc<TableSchema>> {
+        let known = self.selection.tables.iter().map(|selected| selection::known(selected, self.columns(selected)));
+        known.filter_map(Result::ok).map(|table| table.schema).collect()
+    }
+
+    fn plan(&self, options: &Options) -> Plan {
+        Plan::new(self.publication.as_ref(), &self.selection.tables, &options.pipeline)
+    }
+
+    /// Lets `use_facts` look at what a position rests on.
+    fn with_facts<T>(&self, options: &Options, use_facts: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let none = Fingerprint::default();
+        use_facts(&Facts {
+            pipeline: &options.pipeline,
+            checkpoint_schema: &options.checkpoint_schema,
+            slot_name: &options.slot,
+            publication_name: &options.publication,
+            system_id: &self.server.system_id,
+            timeline: self.server.timeline,
+            flushed: self.server.flushed,
+            slot: self.slot.as_ref(),
+            fingerprint: self.publication.as_ref().map_or(&none, |publication| &publication.fingerprint),
+            tables: &self.selection.names(),
+        })
+    }
+
+    fn start(&self, options: &Options) -> Result<Start, Vec<Reason>> {
+        let checkpoint = self.checkpoint.as_ref().map_err(|reason| vec![reason.clone()])?;
+        self.with_facts(options, |facts| resume::decide(facts, checkpoint.as_ref()))
+    }
+
+    /// The tables as the stream will tell of them.
+    fn known(&self) -> Result<Vec<KnownTable>, Vec<Reason>> {
+        let (mut tables, mut findings) = (Vec::new(), Vec::new());
+        for selected in &self.selection.tables {
+            match selection::known(selected, self.columns(selected)) {
+                Ok(table) => tables.push(table),
+                Err(reason) => findings.push(reason),
+            }
+        }
+        if findings.is_empty() { Ok(tables) } else { Err(findings) }
+    }
+
+    /// The columns that the publication's column list leaves of a table.
+    fn columns(&self, selected: &Selected) -> Option<&BTreeSet<String>> {
+        self.publication.as_ref()?.members.get(&selected.relation.name)?.columns.as_ref()
+    }
+}
+
+/// Everything that is wrong.
+pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason> {
+    let Inspection { server, selection, publication, slot, access, .. } = inspection;
+    let active = slot.as_ref().is_some_and(|slot| slot.holder.is_some());
+    let mut findings = preflight::findings(server, slot.is_some(), active);
+    findings.extend(checkpoints::finding(access, &options.checkpoint_schema, &server.role, server.may_create));
+    findings.extend(selection.findings.iter().cloned());
+    let name = &options.publication;
+    match publication {
+        Some(publication) => {
+            let plan = inspection.plan(options);
+            findings.extend(publication::findings(name, publication, &selection.tables, &plan));
+        }
+        None if slot.is_none() && !selection.tables.is_empty() => findings.extend(publication::may_create(
+            name,
+            &options.pipeline,
+            &server.database,
+            &server.role,
+            server.may_create,
+            &selection.tables,
+        )),
+        // With a slot, the missing publication is a matter of where to start.
+        None => {}
+    }
+    findings.extend(inspection.known().err().into_iter().flatten());
+    if let Some(slot) = slot {
+        let start_anew = inspection.with_facts(options, resume::start_anew);
+        findings.extend(slot::findings(&options.slot, slot, &server.database, &start_anew));
+    }
+    let usable = !findings.iter().any(|reason| reason.code == "SLOT_UNUSABLE");
+    // Where to start on a slot that is no slot for us is no question.
+    findings.extend(usable.then(|| inspection.start(options).err()).flatten().into_iter().flatten());
+    findings
+}
+
+/// Everything a person should know, of what is there already.
+pub(super) fn notes(inspection: &Inspection, options: &Options) -> Vec<String> {
+    let mut notes = preflight::notes(&inspection.server);
+    notes.extend(inspection.selection.notes.iter().cloned());
+    if let Some(publication) = &inspection.publication {
+        let plan = inspection.plan(options);
+        notes.extend(publication::notes(&options.publication, publication, &inspection.selection.tables, &plan));
+    }
+    notes
+}
+
+/// Checks everything and makes what is missing. `observer` is a second connection of the same role.
+///
+/// # Errors
+/// Every finding; nothing was made then, unless making itself failed.
+pub(super) async fn run(
+    worker: &Client,
+    observer: &Client,
+    options: &Options,
+    checkpoints: &PgCheckpoints,
+) -> Result<Prepared, Vec<Reason>> {
+    let one = |reason| vec![reason];
+    let inspection = inspect(worker, options).await.map_err(one)?;
+    let findings = findings(&inspection, options);
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    let mut notes = notes(&inspection, options);
+    let start = inspection.start(options)?;
+    let made = make(worker, observer, options, &inspection, start).await.map_err(one)?;
+    notes.extend(existing_rows(worker, &inspection, &made.new_tables).await.map_err(one)?);
+    let lineage = made.lineage;
+    checkpoints.identify(lineage.clone());
+    let tables = inspection.known()?;
+    let watch = Watch::new(options, inspection.server.version, &inspection.selection.tables, lineage.fingerprint);
+    Ok(Prepared {
+        ready: Ready {
+            start: made.start,
+            tables: tables.iter().map(|table| table.schema.clone()).collect(),
+            paused: inspection.stored().is_some_and(|checkpoint| checkpoint.paused),
+            notes,
+        },
+        tables: tables.into_iter().collect(),
+        watch: watch.counting(checkpoints.decoded()),
+    })
+}
+
+struct Made {
+    start: Lsn,
+    lineage: Lineage,
+    /// Tables whose changes flow from now on only.
+    new_tables: BTreeSet<u32>,
+}
+
+async fn make(
+    worker: &Client,
+    observer: &Client,
+    options: &Options,
+    inspection: &Inspection,
+    start: Start,
+) -> Result<Made, Reason> {
+    let schema = &options.checkpoint_schema;
+    let sql = checkpoints::create_sql(&inspection.access, schema);
+    execute(worker, &sql, "making the checkpoint table").await?;
+    set_identities(worker, &inspection.selection.tables).await?;
+    let sql = inspection.plan(options).sql(&options.publication, &options.pipeline);
+    execute(worker, &sql, "making the publication").await?;
+    let version = inspection.server.version;
+    let names = inspection.selection.names();
+    let ids: Vec<u32> = names.keys().copied().collect();
+    let fingerprint = publication::fingerprint(worker, version, &options.publication, &ids).await?;
+    let (start, incarnation) = match start {
+        Start::Resume { at, incarnation } => (at, incarnation),
+        Start::Adopt(incarnation) => (incarnation.first, incarnation),
+        Start::Create => {
+            let first = slot::create(worker, observer, &options.slot, options.slot_create_timeout).await?;
+            (first, Incarnation { first, decoded: 0 })
+        }
+    };
+    let (slot, system_id) = (options.slot.clone(), inspection.server.system_id.clone());
+    let timeline = inspection.server.timeline;
+    let new_tables = new_tables(inspection.stored(), &fingerprint, &names);
+    let lineage = Lineage { slot, system_id, timeline, incarnation, fingerprint };
+    let paused = inspection.stored().is_some_and(|checkpoint| checkpoint.paused);
+    if inspection.stored() != Some(&checkpoints::resting_on(&lineage, start, paused)) {
+        checkpoints::store(worker, options, &lineage, start, paused).await?;
+    }
+    Ok(Made { start, lineage, new_tables })
+}
+
+/// Tables that the checkpoint, if there is one, knows nothing of.
+fn new_tables(
+    stored: Option<&Checkpoint>,
+    fingerprint: &Fingerprint,
+    names: &BTreeMap<u32, TableName>,
+) -> BTreeSet<u32> {
+    match stored.map(|checkpoint| checkpoint.publication_fingerprint.parse::<Fingerprint>()) {
+        Some(Ok(older)) => fingerprint.added_since(&older),
+        _ => names.keys().copied().collect(),
+    }
+}
+
+async fn execute(client: &Client, sql: &str, doing: &str) -> Result<(), Reason> {
+    if sql.is_empty() {
+        return Ok(());
+    }
+    // One message, so one transaction: all of it or nothing.
+    client.batch_execute(sql).await.map_err(|error| query_reason(&error, doing))
+}
+
+async fn set_identities(client: &Client, tables: &[Selected]) -> Result<(), Reason> {
+    for name in tables.iter().flat_map(|table| &table.to_full) {
+        let sql = format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", quoted(name));
+        execute(client, &sql, "setting a replica identity").await?;
+    }
+    Ok(())
+}
+
+/// Says of new tables that the rows they hold are not copied. Where the server has never counted, looks for one row.
+async fn existing_rows(
+    client: &Client,
+    inspection: &Inspection,
+    new_tables: &BTreeSet<u32>,
+) -> Result<Vec<String>, Reason> {
+    let mut notes = Vec::new();
+    for table in inspection.selection.tables.iter().filter(|table| new_tables.contains(&table.relation.id)) {
+        let relation = &table.relation;
+        let counted = relation.leaves.iter().map(|leaf| leaf.rows).chain([relation.rows]).map(|rows| rows.max(0.0));
+        let mut about = String::new();
+        match counted.sum::<f32>() {
+            rows if rows >= 1.0 => _ = write!(about, "about {rows:.0} rows"),
+            _ => {
+                let sql = format!("SELECT EXISTS (SELECT FROM {})", quoted(&relation.name));
+                let row =
+                    client.query_one(&sql, &[]).await.map_err(|error| query_reason(&error, "looking for rows"))?;
+                if row.get(0) {
+                    about.push_str("rows");
+                }
+            }
+        }
+        if !about.is_empty() {
+            notes.push(format!(
+                "table {} has {about} that exist already; they are not copied, only changes from now on",
+                relation.name
+            ));
+        }
+    }
+    Ok(notes)
+}

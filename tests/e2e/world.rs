@@ -1,0 +1,170 @@
+//! A PostgreSQL of our own, the stand-in, and the real binary between them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rig::{Cluster, Comparison, Sidecar, Standin, Status, free_port, parse_lsn};
+use tempfile::TempDir;
+use tokio::time::sleep;
+use tokio_postgres::Client;
+
+/// Longest wait for anything that should happen by itself. Generous: the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Secrets that must never be printed.
+pub const CANARY: &str = "canary-7f3a9c-secret";
+
+/// Everything a test needs.
+pub struct World {
+    pub cluster: Cluster,
+    pub standin: Standin,
+    pub client: Client,
+    pub folder: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl World {
+    /// A world whose tables are made by `tables` in schema `shop`, all of them replicated.
+    pub async fn new(tables: &str) -> World {
+        World::with(&[], tables).await
+    }
+
+    /// The same with lines for `postgresql.conf`.
+    pub async fn with(settings: &[&str], tables: &str) -> World {
+        let cluster = Cluster::start(settings).expect("PostgreSQL starts");
+        let client = cluster.client().await.expect("PostgreSQL answers");
+        client.batch_execute("CREATE SCHEMA shop").await.unwrap();
+        client.batch_execute(&format!("SET search_path = shop; {tables}")).await.unwrap();
+        let standin = Standin::start().await.expect("the stand-in starts");
+        let folder = TempDir::with_prefix("sluicegate-e2e-").unwrap();
+        let port = || free_port().unwrap();
+        let environment = [
+            ("SOURCE_URL", cluster.url("postgres")),
+            ("SOURCE_PASSWORD", CANARY.to_owned()),
+            ("SINK_URL", standin.url("shop")),
+            ("TABLES", "shop.*".to_owned()),
+            ("PIPELINE", "test".to_owned()),
+            ("GRPC_ADDR", format!("127.0.0.1:{}", port())),
+            ("METRICS_ADDR", format!("127.0.0.1:{}", port())),
+            ("FLUSH_INTERVAL_MS", "100".to_owned()),
+            ("LOG", "info".to_owned()),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+        World { cluster, standin, client, folder, environment }
+    }
+
+    /// Sets a variable for sidecars started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Takes a variable away.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
+    /// The file all sidecars of this world log to.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("sluicegate.log")
+    }
+
+    /// What they logged so far.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// Starts the binary.
+    pub fn start(&self) -> Sidecar {
+        Sidecar::start(binary(), &self.environment, &self.log()).expect("the binary starts")
+    }
+
+    /// Starts the binary with further variables.
+    pub fn start_with(&self, more: &[(&str, &str)]) -> Sidecar {
+        let mut environment = self.environment.clone();
+        for (name, value) in more {
+            environment.retain(|(known, _)| known != name);
+            environment.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        Sidecar::start(binary(), &environment, &self.log()).expect("the binary starts")
+    }
+
+    /// Starts the binary and waits until it follows changes.
+    pub async fn streaming(&self) -> Sidecar {
+        let sidecar = self.start();
+        self.until(&sidecar, "it follows changes", |status| status.text("stage") == "CDC").await;
+        sidecar
+    }
+
+    /// Waits until the status is as wanted.
+    pub async fn until(&self, sidecar: &Sidecar, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        let start = Instant::now();
+        let mut last = None;
+        loop {
+            if let Some(status) = sidecar.status() {
+                if wanted(&status) {
+                    return status;
+                }
+                last = Some(status);
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waited in vain until {what}; status {last:?}; log:\n{}",
+                self.logged()
+            );
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until a reason with this code is shown; the status then.
+    pub async fn until_reason(&self, sidecar: &Sidecar, codes: &[&str]) -> Status {
+        let shown = |status: &Status| status.reasons().iter().any(|code| codes.contains(&code.as_str()));
+        self.until(sidecar, &format!("one of {codes:?} is shown"), shown).await
+    }
+
+    /// Waits until everything written so far is durable, then compares both sides.
+    pub async fn equal(&self, sidecar: &Sidecar) -> usize {
+        let end = self.wal_end().await;
+        self.until(sidecar, "everything is durable", |status| status.lsn("durable_lsn") >= end).await;
+        let comparison = self.compare().await;
+        assert!(comparison.differences.is_empty(), "{comparison}\nlog:\n{}", self.logged());
+        comparison.rows
+    }
+
+    /// Compares both sides now.
+    pub async fn compare(&self) -> Comparison {
+        let mut target = self.standin.connect().await.unwrap();
+        rig::compare(&self.client, "shop", &mut target, "shop").await.unwrap()
+    }
+
+    /// The end of the WAL.
+    pub async fn wal_end(&self) -> u64 {
+        parse_lsn(&self.text("SELECT pg_current_wal_lsn()::text").await).unwrap()
+    }
+
+    /// The slot's confirmed position.
+    pub async fn confirmed(&self) -> u64 {
+        let query = "SELECT coalesce(confirmed_flush_lsn, '0/0')::text FROM pg_replication_slots";
+        parse_lsn(&self.text(query).await).unwrap()
+    }
+
+    /// Runs statements on the source.
+    pub async fn sql(&self, statements: &str) {
+        self.client.batch_execute(statements).await.unwrap();
+    }
+
+    /// One text from the source.
+    pub async fn text(&self, query: &str) -> String {
+        self.client.query_one(query, &[]).await.unwrap().get(0)
+    }
+
+    /// No secret was printed by anything.
+    pub fn no_secret_was_logged(&self) {
+        assert!(!self.logged().contains(CANARY), "a secret was logged");
+    }
+}
+
+/// The binary under test.
+pub fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_sluicegate"))
+}
