@@ -58,13 +58,18 @@ pub(super) fn backends(body: &[u8]) -> Option<u64> {
     value.as_object()?.get(&"total_backend_num")?.as_u64()
 }
 
+/// A server's text made fit for a log: short and without control characters. For texts that hold no row values.
+pub(super) fn one_line(text: &str) -> String {
+    let shown: String = text.chars().take(TEXT_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    shown.trim().to_owned()
+}
+
 /// A server's text made fit for a log: short, without control characters, and without the row values that StarRocks
 /// puts between quotes or after `value:` and `Row:`. Quoted names that are in `known` stay.
 pub(super) fn presentable(text: &str, known: &[&str]) -> String {
     let end = ["value:", "Row:", "row:"].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
     let mut shown = String::new();
-    let mut parts = text[..end].split('\'').enumerate();
-    while let Some((at, part)) = parts.next() {
+    for (at, part) in text[..end].split('\'').enumerate() {
         let quoted = at % 2 == 1;
         if at > 0 {
             shown.push('\'');
@@ -74,10 +79,7 @@ pub(super) fn presentable(text: &str, known: &[&str]) -> String {
             false => shown.extend(part.chars().map(|c| if c.is_control() { ' ' } else { c })),
         }
     }
-    match shown.char_indices().nth(TEXT_MAX) {
-        Some((at, _)) => format!("{}…", &shown[..at]),
-        None => shown.trim().to_owned(),
-    }
+    one_line(&shown)
 }
 
 /// What a backend's error log says of the columns, without the rows it quotes: lines of `Error: <reason>. Row: <row>`.
@@ -148,9 +150,10 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(presentable(text, &known), want);
         }
-        assert_eq!(presentable(&"é".repeat(1000), &known).chars().count(), TEXT_MAX + 1);
+        assert_eq!(presentable(&"é".repeat(1000), &known).chars().count(), TEXT_MAX);
+        assert_eq!(one_line("Unknown database 'shop'.\n"), "Unknown database 'shop'.");
         let log = "Error: Value 'x' is out of range. The type of 'price' is DECIMAL. Row: [hunter2, 'id']\n\
                    Error: NULL value in non-nullable column 'id'. Row: []\nError: The type of 'hunter2' is INT.\nnoise";
-        assert_eq!(columns_at_fault(log, &known), ["id", "price"].map(|n| n).iter().rev().copied().collect::<Vec<_>>());
+        assert_eq!(columns_at_fault(log, &known), ["price", "id"]);
     }
 }

@@ -399,7 +399,7 @@ mod tests {
         let insert = || row(Op::Insert, &[Some("1"), Some("a\nb")], 5);
         let update = || row(Op::Update, &[Some("2"), None], 6);
         let delete = || row(Op::Delete, &[Some("3"), None], 7);
-        let cases: [(&str, bool, bool, Present, Vec<LoadRow>, String); 6] = [
+        let cases = [
             (
                 "plain rows",
                 false,
@@ -473,7 +473,6 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_is_an_error_that_names_the_row_but_not_its_key() {
         let schema = schema(&[("k", ColumnType::Text), ("n", ColumnType::Int16), ("k2", ColumnType::Int64)], &[0, 2]);
-        let hash = "a42b36f7d7d5ac7c";
         let fits = "x".repeat(128 - 8 - 2);
         let too_long = "x".repeat(128 - 8 - 2 + 1);
         let cases: [(&str, Present, LoadRow, Result<(), &str>); 8] = [
@@ -525,7 +524,7 @@ mod tests {
         let soft = encoded(plan(&schema, true, false), &schema, Present::All, vec![delete]);
         assert_eq!(soft, Err(EncodeError::DeleteAmongRows));
         let key = row(Op::Insert, &[Some("a"), None, Some("1")], 1);
-        assert_eq!(key_hash(&plan(&schema, false, true), &key.row).len(), hash.len());
+        assert_eq!(key_hash(&plan(&schema, false, true), &key.row), "0e9c3156ac694b08", "the same in every release");
     }
 
     #[test]

@@ -114,6 +114,11 @@ impl Pool {
         Pool { idle: Mutex::new(Vec::new()), connect_timeout, ca: ca.or_else(system) }
     }
 
+    /// Whether there are root certificates to verify https with.
+    pub(super) fn can_verify(&self) -> bool {
+        self.ca.is_some()
+    }
+
     /// Runs `work` on a thread that may block. If the caller goes away, its exchange is broken off.
     pub(super) async fn run<T, F>(self: &Arc<Self>, work: F) -> T
     where
@@ -132,9 +137,14 @@ impl Pool {
             pool.lock().push(easy);
             done
         });
-        let done = job.await.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+        let done = job.await;
         drop(guard);
-        done
+        match done.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(done) => done,
+            Err(Ok(panic)) => resume_unwind(panic),
+            // Only a runtime that is being shut down cancels such a job, and it will not look at us again.
+            Err(Err(_)) => std::future::pending().await,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Easy2<Exchange>>> {

@@ -4,7 +4,7 @@
 //! a load is reported done only when the server says that every row sent is in; credentials go to no host outside the
 //! policy in `redirect`; every value is checked against its target column before it is sent, because the server
 //! itself rounds, cuts off or replaces by NULL without a word. Not here: which rows a load has, order, retries
-//! (`pipeline`). Start at [`StarRocks`]; `stream_load` is the wire, `encode` the body, `verdict` the judgement.
+//! (`pipeline`). Start at [`StarRocks`] in `sink`; `stream_load` is the wire, `encode` the body, `verdict` the judgement.
 
 mod answer;
 mod date;
@@ -17,10 +17,12 @@ mod leftovers;
 mod number;
 mod options;
 mod plan;
+mod prepare;
 mod reasons;
 mod redirect;
+mod setup;
+mod sink;
 mod sql;
-mod starrocks;
 mod stream_load;
 mod table;
 #[cfg(test)]
@@ -32,4 +34,4 @@ mod verdict;
 pub use options::{
     BadValue, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, Options, SinkUrl,
 };
-pub use starrocks::StarRocks;
+pub use sink::StarRocks;

@@ -23,24 +23,32 @@ pub(super) fn decimal(text: &[u8]) -> Option<Decimal<'_>> {
     Some(Decimal { whole: &whole[leading..], fraction: &fraction[..fraction.len() - trailing] })
 }
 
-/// Reads a whole number of at most 16 bytes. `None` if it is none or larger.
+/// Reads a whole number of up to 18 digits, which is most of them. `None` if it is none or may be larger.
 #[inline]
-pub(super) fn whole(text: &[u8]) -> Option<i128> {
+pub(super) fn short(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
-    // 18 digits fit an i64, and most numbers have fewer.
-    if (1..=18).contains(&digits.len()) {
-        let mut number = 0_i64;
-        for digit in digits {
-            if !digit.is_ascii_digit() {
-                return None;
-            }
-            number = number * 10 + i64::from(digit - b'0');
-        }
-        return Some(i128::from(if negative { -number } else { number }));
+    if !(1..=18).contains(&digits.len()) {
+        return None;
     }
+    let mut number = 0;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        number = number * 10 + i64::from(digit - b'0');
+    }
+    Some(if negative { -number } else { number })
+}
+
+/// Reads a whole number of at most 16 bytes. `None` if it is none or larger.
+pub(super) fn whole(text: &[u8]) -> Option<i128> {
+    if let Some(number) = short(text) {
+        return Some(number.into());
+    }
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
     let plain = digits.iter().all(u8::is_ascii_digit);
     plain.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
 }
@@ -106,6 +114,7 @@ mod tests {
             ("9223372036854775807", Some(i64::MAX.into())),
             ("-9223372036854775808", Some(i64::MIN.into())),
             ("999999999999999999", Some(999_999_999_999_999_999)),
+            ("-000000000000000000000000000000000000000000001", Some(-1)),
             (edge.as_str(), Some(i128::MIN)),
             ("170141183460469231731687303715884105728", None),
             ("", None),

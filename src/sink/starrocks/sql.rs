@@ -55,9 +55,10 @@ impl SqlError {
         *code == 1060 || message.contains("Can not add column which already exists")
     }
 
-    /// As a reason about `object`; `doing` says what the statement was for.
+    /// As a reason about `object`; `doing` says what the statement was for. No statement here holds row values, so the
+    /// server's text is told as it is.
     pub(super) fn reason(&self, options: &Options, object: &str, doing: &str) -> Reason {
-        let message = format!("{doing}: {}", super::answer::presentable(&self.to_string(), &[]));
+        let message = format!("{doing}: {}", super::answer::one_line(&self.to_string()));
         match self {
             SqlError::Lost(_) => Code::Unreachable.reason(object, message),
             SqlError::Server { code: 1045, .. } => Code::Auth.reason(object, message),

@@ -78,10 +78,11 @@ impl Wire {
         }
     }
 
-    /// Takes over the nodes the cluster listed.
-    pub(super) fn learn(&self, nodes: BTreeSet<String>) {
+    /// Takes over the nodes the cluster listed; whether there are others than before.
+    pub(super) fn learn(&self, nodes: BTreeSet<String>) -> bool {
         // The set is replaced whole, so a panic elsewhere cannot leave it half-written.
-        *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = nodes;
+        let mut known = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *known, nodes) != *known
     }
 
     /// The frontends, the one that answered last first.
@@ -228,11 +229,12 @@ impl Wire {
             return self.target(frontend, &response);
         }
         let replied = replied(response, frontend.clone(), false, (0, 0));
-        let code = match replied.verdict {
-            Verdict::Retry(code) | Verdict::SlowDown(code) | Verdict::Refused(code) => code,
-            Verdict::Loaded | Verdict::LoadedBefore | Verdict::AskAboutLabel => Code::Http,
-        };
-        Err(code.reason(frontend.to_string(), told(&replied, &[])))
+        let (object, message) = (frontend.to_string(), told(&replied, &[]));
+        Err(match replied.verdict {
+            Verdict::Retry(code) | Verdict::SlowDown(code) => code.reason(object, message),
+            Verdict::Refused(code) => code.waiting(object, message),
+            Verdict::Loaded | Verdict::LoadedBefore | Verdict::AskAboutLabel => Code::Http.reason(object, message),
+        })
     }
 
     /// A request without a body to a frontend, or to the leader it names.

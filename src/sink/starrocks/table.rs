@@ -2,7 +2,7 @@
 //!
 //! In: a source schema and what the server says of the target. Out: every finding, each with statements to paste, or
 //! the plan by which rows are written. Always: a column that the source has and the target lacks is a finding, never
-//! dropped: StarRocks ignores JSON keys it does not know. Not here: asking the server (`starrocks`).
+//! dropped: StarRocks ignores JSON keys it does not know. Not here: asking the server (`prepare`).
 
 use std::collections::BTreeSet;
 
@@ -125,8 +125,11 @@ pub(super) fn missing_audit(described: &Described, options: &Options) -> Vec<Col
 /// Everything that does not.
 pub(super) fn fitted(schema: &TableSchema, described: &Described, options: &Options) -> Result<Plan, Vec<Reason>> {
     let target = schema.name.to_string();
-    let mut findings = Vec::new();
-    findings.extend(model_finding(&target, described));
+    let mut findings: Vec<Reason> = model_finding(&target, described).into_iter().collect();
+    if !findings.is_empty() {
+        // Such a table must be made anew; what else is wrong with it does not matter.
+        return Err(findings);
+    }
     findings.extend(key_finding(&target, schema, described));
     let mut columns = Vec::new();
     let mut missing = Vec::new();
@@ -196,7 +199,13 @@ fn type_finding(
         Fit::Fits | Fit::Wrong => "cannot take the values of",
     };
     let message = format!("column {} of type {} {how} the source's, which need {}", there.name, there.ty, wanted.ty);
-    Code::Type.reason(target, message).with_sql(ddl::modify_column(&options.database, &schema.target, &wanted) + ";")
+    let reason = Code::Type.reason(target, message);
+    // Of a key, only VARCHAR may change, and only to be longer.
+    let fixed = key && !matches!((&there.ty, &wanted.ty), (Target::Varchar(_), Target::Varchar(_)));
+    match fixed {
+        true => Reason { remedy: "StarRocks cannot change a key column: create the table anew.".into(), ..reason },
+        false => reason.with_sql(ddl::modify_column(&options.database, &schema.target, &wanted) + ";"),
+    }
 }
 
 fn missing_finding(target: &str, options: &Options, schema: &TableSchema, missing: &[ColumnDef]) -> Option<Reason> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::options::{BadValue, DeleteMode, Frontend, Options};
-use super::starrocks::StarRocks;
+use super::sink::StarRocks;
 use super::table::{self, Described, DescribedColumn};
 use crate::model::{
     Budget, Column, ColumnType, Load, LoadRow, Lsn, Op, Present, Reason, RowBuilder, TableId, TableName, TableSchema,

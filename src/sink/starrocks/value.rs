@@ -140,6 +140,22 @@ fn quoted(text: &[u8], out: &mut Vec<u8>) {
 
 #[inline]
 fn int(bits: u32, text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    if bits <= 64
+        && let Some(number) = number::short(text)
+    {
+        let limit = i64::MAX >> (64 - bits);
+        if number > limit || number < -limit - 1 {
+            return Err(Unfit::OutOfRange);
+        }
+        // JSON has no leading zeros, and PostgreSQL writes none.
+        match text {
+            [b'0', _, ..] | [b'-', b'0', ..] => {
+                out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            }
+            _ => out.extend_from_slice(text),
+        }
+        return Ok(());
+    }
     let number = number::whole(text).ok_or(Unfit::Malformed)?;
     let limit = i128::MAX >> (128 - bits);
     if number > limit || number < -limit - 1 {
@@ -149,7 +165,6 @@ fn int(bits: u32, text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
     if bits > 64 {
         quoted(text, out);
     } else {
-        // Written anew because JSON has no leading zeros.
         out.extend_from_slice(itoa::Buffer::new().format(number as i64).as_bytes());
     }
     Ok(())
