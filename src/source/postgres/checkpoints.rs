@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Error};
 
-use super::client::connect_sql;
+use super::client::{Driver, connect_sql};
 use super::publication::Fingerprint;
 use super::quote::{identifier, literal};
 use super::resume::Incarnation;
@@ -50,7 +49,7 @@ pub struct PgCheckpoints {
 #[derive(Debug)]
 struct Session {
     client: Client,
-    driver: JoinHandle<Option<Error>>,
+    driver: Driver,
 }
 
 impl Drop for Session {

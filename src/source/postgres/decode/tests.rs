@@ -339,7 +339,7 @@ fn a_changed_table_is_told_anew() {
 fn idle_is_told_outside_of_transactions_and_forwards_only() {
     let mut decoder = Decoder::new(Arc::default());
     let mut events = Vec::new();
-    let mut keepalive = |decoder: &mut Decoder, lsn| {
+    let keepalive = |decoder: &mut Decoder, lsn| {
         let mut told = Vec::new();
         decoder.keepalive(Lsn(lsn), &mut told);
         matches!(told[..], [Event::Idle { .. }])
