@@ -80,7 +80,7 @@ impl Screen {
 
     fn sides(&mut self, status: &PipelineStatus) {
         let style = self.style;
-        let source = status.source.clone().unwrap_or_default();
+        let source = status.source.unwrap_or_default();
         let mut text = match source.connected {
             true => style.ink(Ink::Good, "connected"),
             false => style.ink(Ink::Bad, "not connected"),
@@ -90,7 +90,7 @@ impl Screen {
             text.push_str(&format!(", taken up again {} times", count(source.reconnects_total)));
         }
         self.line("PostgreSQL", &text);
-        let sink = status.sink.clone().unwrap_or_default();
+        let sink = status.sink.unwrap_or_default();
         let mut text = match (sink.reachable, &sink.last_contact) {
             (true, _) => style.ink(Ink::Good, "reachable"),
             (false, None) => style.ink(Ink::Warn, "not reached yet"),
