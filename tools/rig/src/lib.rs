@@ -7,7 +7,10 @@ mod cluster;
 mod compare;
 pub mod shop;
 mod sidecar;
+mod standin;
 
 pub use cluster::{Cluster, ClusterError, SUPERUSER, free_port};
 pub use compare::{CompareError, Comparison, compare};
 pub use sidecar::{Sidecar, Status, parse_lsn};
+pub use standin::Standin;
+pub use starrocks_standin::fault;

@@ -4,12 +4,18 @@
 //! strict and silent where it is silent, and makes faults to order.
 //!
 //! In: HTTP loads (an FE port that redirects to a BE port), SQL on a MySQL port. Out: typed rows in memory.
-//! Start at `Server::start`, then `store`.
+//! Start at [`Server::start`], then `store`.
 
+pub mod fault;
+mod http;
 pub mod json;
+mod load;
 pub mod mysql;
+mod server;
 pub mod sql;
 pub mod store;
+
+pub use server::{Options, Server};
 
 use std::sync::Arc;
 
@@ -22,8 +28,6 @@ pub struct Ports {
     pub be_http: u16,
     /// The frontend's MySQL port (StarRocks: 9030).
     pub sql: u16,
-    /// Faults and history; StarRocks has no such port.
-    pub control: u16,
 }
 
 /// What every face of one server shares.
@@ -33,4 +37,6 @@ pub struct Shared {
     pub store: Arc<store::Store>,
     /// Where the faces are.
     pub ports: Ports,
+    /// What is to go wrong.
+    pub faults: fault::Faults,
 }
