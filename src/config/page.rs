@@ -142,7 +142,7 @@ pub fn help() -> String {
                 Fallback::Required => "required".to_owned(),
                 Fallback::Value(value) | Fallback::Depends(value) => format!("default: {value}"),
             };
-            let file = if var.secret { ", or _FILE" } else { "" };
+            let file = if var.secret { format!("; or {}_FILE", var.name) } else { String::new() };
             push(&mut text, format_args!("    {}  [{default}{file}]\n", var.name));
             for line in wrapped(&var.help.replace('`', ""), HELP_WIDTH - HELP_INDENT) {
                 push(&mut text, format_args!("{:HELP_INDENT$}{line}\n", ""));

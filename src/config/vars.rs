@@ -203,7 +203,8 @@ pub const VARS: &[Var] = &[
         kind: Kind::Word(40),
         example: "shop",
         help: "Name of this pipeline. Two pipelines on one database need two names: slot, publication, checkpoint and \
-               load labels are named after it. Changing it later starts over.",
+               load labels are named after it. Under another name it starts anew, and the former slot holds back WAL \
+               until you drop it.",
         ..USUAL
     },
     Var {
@@ -492,7 +493,8 @@ pub const VARS: &[Var] = &[
         default: Fallback::Value("127.0.0.1:9464"),
         kind: Kind::AddressOrOff,
         example: "0.0.0.0:9464",
-        help: "Where HTTP listens: `/metrics` for Prometheus, `/livez` and `/readyz` for probes. `off`: nowhere.",
+        help: "Where HTTP listens: `/metrics` for Prometheus, `/livez`, `/readyz` and `/replz` for \
+               probes. `off`: nowhere.",
         group: Group::Operation,
         ..USUAL
     },

@@ -1,5 +1,6 @@
 //! Tests that need only this machine.
 
+mod cli;
 mod config_docs;
 mod documents;
 mod grpc;
