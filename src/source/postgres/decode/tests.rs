@@ -25,6 +25,7 @@ fn orders() -> KnownTable {
             column("note", ColumnType::Text, true),
         ],
         key: vec![1, 0],
+        complete: true,
     };
     let types = vec![wire(23, -1), wire(20, -1), wire(50_000, -1), wire(25, -1)];
     KnownTable { schema: Arc::new(schema), types, identity: Identity::Default }

@@ -75,6 +75,7 @@ fn tables() -> Arc<Tables> {
         target: "t".into(),
         columns: vec![Column { name: "id".into(), ty: ColumnType::Text, nullable: false }],
         key: vec![0],
+        complete: true,
     };
     let types = vec![WireType { oid: 25, typmod: -1 }];
     Arc::new(Tables::from_iter([KnownTable { schema: Arc::new(schema), types, identity: Identity::Default }]))
