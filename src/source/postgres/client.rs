@@ -20,6 +20,7 @@ use super::wire::Socket;
 use crate::model::Reason;
 
 /// The driver of a connection, running in the background; ends with why the connection ended, `None` if we closed it.
+/// If a query is under way then, the server's last word is that query's error, and the driver only says "closed".
 pub(super) type Driver = JoinHandle<Option<tokio_postgres::Error>>;
 
 /// Opens a connection for SQL. Its `application_name` is that of the options with `/suffix` after it.

@@ -69,7 +69,7 @@ pub(super) async fn connect(
         let addresses = match transport::addresses(options, host).await {
             Ok(addresses) => addresses,
             Err(failure) => {
-                failed.push(failure.reason);
+                failed.push(*failure.reason);
                 continue;
             }
         };
@@ -78,7 +78,7 @@ pub(super) async fn connect(
             match attempt.run().await {
                 Ok(session) => return Ok(session),
                 Err(failure) => {
-                    failed.push(failure.reason);
+                    failed.push(*failure.reason);
                     if failure.then != Then::NextPlace {
                         return Err(together(failed));
                     }
@@ -96,7 +96,7 @@ fn together(failed: Vec<Reason>) -> Reason {
     let telling = failed.iter().rev().find(|reason| reason.class != Class::Retry).or(failed.last());
     match telling {
         Some(reason) => Reason { message, ..reason.clone() },
-        None => Failure::unreachable("the source", "the name has no address").reason,
+        None => *Failure::unreachable("the source", "the name has no address").reason,
     }
 }
 
@@ -124,24 +124,29 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(&self) -> Result<Session, Failure> {
         let limit = self.options.connect_timeout;
-        let mut first: Option<Failure> = None;
+        let mut failed: Vec<Reason> = Vec::new();
         for encryption in encryptions(self.options.sslmode, self.address) {
             let result = tokio::time::timeout(limit, self.once(*encryption)).await.unwrap_or_else(|_| {
                 let why = format!("no answer within {} s", limit.as_secs());
                 Err(Failure::unreachable(&self.host.place(), why))
             });
-            match (result, first) {
-                (Ok(session), _) => return Ok(session),
-                (Err(failure), None) if failure.then == Then::OtherEncryption => first = Some(failure),
-                (Err(failure), None) => return Err(failure),
-                // Both ways failed. The first is what was wanted, and says more.
-                (Err(_), Some(failure)) => return Err(failure),
+            match result {
+                Ok(session) => {
+                    session.warn_if_weaker(&failed);
+                    return Ok(session);
+                }
+                Err(failure) => {
+                    failed.push(*failure.reason);
+                    if failure.then != Then::OtherEncryption {
+                        return Err(Failure { reason: together(failed).into(), then: failure.then });
+                    }
+                }
             }
         }
-        let failure = first.unwrap_or_else(|| Failure::unreachable(&self.host.place(), "no way to encrypt is left"));
         // A server without the wanted TLS may have a neighbour with it; one that refused the login has decided.
-        let then = if failure.reason.code == "SOURCE_AUTH" { Then::GiveUp } else { Then::NextPlace };
-        Err(Failure { then, ..failure })
+        let reason = Box::new(together(failed));
+        let then = if reason.code == "SOURCE_AUTH" { Then::GiveUp } else { Then::NextPlace };
+        Err(Failure { reason, then })
     }
 
     async fn once(&self, encryption: Encryption) -> Result<Session, Failure> {
@@ -150,12 +155,12 @@ impl Attempt<'_> {
         let login =
             Login { channel, binding: self.options.channel_binding, password, scram: Scram::None, asked: false };
         let mut session = login.run(&self.startup()).await?;
-        session.settle().await.map_err(|reason| Failure { reason, then: Then::GiveUp })?;
+        session.settle().await.map_err(give_up)?;
         if self.options.read_write && session.read_only().await.map_err(give_up)? {
             let message = format!("{} is read-only", session.channel.place);
             let remedy = "Give the address of the primary.";
             let reason = Reason::new("SOURCE_IS_STANDBY", Class::Wait, &session.channel.place, message, remedy);
-            return Err(Failure { reason, then: Then::NextPlace });
+            return Err(Failure { reason: reason.into(), then: Then::NextPlace });
         }
         Ok(session)
     }
@@ -176,7 +181,7 @@ impl Attempt<'_> {
 }
 
 fn give_up(reason: Reason) -> Failure {
-    Failure { reason, then: Then::GiveUp }
+    Failure { reason: reason.into(), then: Then::GiveUp }
 }
 
 /// Where the password comes from, looked up anew at each attempt.
@@ -388,11 +393,11 @@ impl Login<'_> {
             "28000" if !self.asked => Then::OtherEncryption,
             _ => Then::GiveUp,
         };
-        Failure { reason: sqlstate::reason(error, &Asked::Login { place: &self.channel.place }), then }
+        Failure { reason: sqlstate::reason(error, &Asked::Login { place: &self.channel.place }).into(), then }
     }
 
     fn broken(&self, error: &ChannelError) -> Failure {
-        Failure { reason: error.reason(&self.channel.place), then: Then::NextPlace }
+        Failure { reason: error.reason(&self.channel.place).into(), then: Then::NextPlace }
     }
 
     fn unexpected(&self) -> Failure {
@@ -415,6 +420,13 @@ fn offers(body: &AuthenticationSaslBody, mechanism: &str) -> bool {
 }
 
 impl Session {
+    /// Says so if TLS was tried, failed, and `sslmode` let us go on without.
+    fn warn_if_weaker(&self, failed: &[Reason]) {
+        if let (Some(reason), false) = (failed.last(), self.channel.encrypted()) {
+            tracing::warn!(place = self.channel.place, %reason, "the connection to the source is not encrypted");
+        }
+    }
+
     /// Runs a simple query and waits for all of its rows; of several statements, the rows of all.
     ///
     /// # Errors

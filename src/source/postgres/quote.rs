@@ -1,8 +1,8 @@
 //! Quoting, for the commands that take no parameters (PostgreSQL 18 documentation, 4.1 "Lexical Structure").
 //!
 //! In: any text without a zero byte. Out: one token that stands for exactly that text, in SQL and in replication
-//! commands. Always: sessions pin `standard_conforming_strings`, so a backslash is a plain character. A zero byte cannot
-//! be sent at all: building the message fails on it.
+//! commands. Always: sessions pin `standard_conforming_strings`, so a backslash is a plain character. A zero byte
+//! cannot be sent at all: building the message fails on it.
 
 /// A quoted identifier: `"Odd ""Name"""`.
 pub(super) fn identifier(name: &str) -> String {

@@ -1,8 +1,8 @@
 //! What an error of the server means to us: one table for every connection we have.
 //!
-//! In: an error's SQLSTATE and what we had asked for. Out: a [`Reason`]. Always: the code decides; the text is looked at
-//! only where one code stands for several things, and only [`TELLING`] words of it. A message that may quote a row's
-//! value is left out. Not here: errors of the network before a server answered (`transport`). Start at [`reason`].
+//! In: an error's SQLSTATE and what we had asked for. Out: a [`Reason`]. Always: the code decides; the text is looked
+//! at only where one code stands for several things, and only for the words in `telling`. A message that may quote a
+//! row's value is left out. Not here: errors of the network before a server answered (`transport`). Start at [`reason`].
 
 use std::error::Error as _;
 
@@ -85,7 +85,7 @@ mod telling {
     pub(super) const PHYSICAL: &str = "physical replication slot";
     /// 55000: the server keeps too little in its WAL.
     pub(super) const WAL_LEVEL: &str = "wal_level";
-    /// 42501: the role, not an object, lacks a right.
+    /// 55000: a standby cannot do this.
     pub(super) const STANDBY: &str = "recovery";
 }
 
@@ -189,8 +189,8 @@ fn general(error: &ServerError) -> Verdict {
         "53300" | "53400" => (
             "SOURCE_LIMIT",
             Class::Wait,
-            "Raise the setting that is used up (max_connections, max_wal_senders, max_replication_slots, or the limit of \
-             role or database), or end what uses it.",
+            "Raise the setting that is used up (max_connections, max_wal_senders, max_replication_slots, or the limit \
+             of role or database), or end what uses it.",
         ),
         "53100" | "53200" => ("SOURCE_FULL", Class::Retry, "The server lacks disk space or memory."),
         "57P03" => ("SOURCE_STARTING", Class::Retry, "The server is starting up or shutting down; it is tried again."),

@@ -347,7 +347,8 @@ pub(super) fn handshake_problem(error: &std::io::Error) -> String {
         return format!("the TLS handshake broke off: {error}");
     };
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // A root of the same name with another key shows as a bad signature.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the server's certificate is not signed by a trusted root".to_owned()
         }
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {

@@ -1,7 +1,7 @@
 //! Opens a connection to one address of a server and speaks PostgreSQL's framing over it.
 //!
-//! In: a [`Host`] and how to encrypt. Out: a [`Channel`] of whole messages, before any login. Always: names are resolved
-//! anew at each attempt; nothing the server sends before TLS is up is believed. Not here: login (`login`), which host
+//! In: a [`Host`] and how to encrypt. Out: a [`Channel`] of whole messages, before any login. Always: names are
+//! resolved anew at each attempt; nothing the server sends before TLS is up is believed. Not here: login and which host
 //! comes next (`login`), what rustls accepts (`tls`). Start at [`open`].
 
 use std::io;
@@ -72,8 +72,8 @@ pub(super) enum Then {
 /// Why an attempt failed.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// For the person.
-    pub(super) reason: Reason,
+    /// For the person. Boxed: it is large, and most results are no failures.
+    pub(super) reason: Box<Reason>,
     /// For the next attempt.
     pub(super) then: Then,
 }
@@ -83,13 +83,14 @@ impl Failure {
     pub(super) fn unreachable(place: &str, why: impl std::fmt::Display) -> Failure {
         let message = format!("cannot connect to {place}: {why}");
         let reason = Reason::new("SOURCE_UNREACHABLE", Class::Retry, place, message, UNREACHABLE);
-        Failure { reason, then: Then::NextPlace }
+        Failure { reason: reason.into(), then: Then::NextPlace }
     }
 
     /// TLS is not what `sslmode` asks for.
     fn tls(place: &str, why: &str, remedy: &str) -> Failure {
         let message = format!("no TLS connection to {place}: {why}");
-        Failure { reason: Reason::new("SOURCE_TLS", Class::Wait, place, message, remedy), then: Then::OtherEncryption }
+        let reason = Reason::new("SOURCE_TLS", Class::Wait, place, message, remedy);
+        Failure { reason: reason.into(), then: Then::OtherEncryption }
     }
 }
 
@@ -292,7 +293,7 @@ async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Asks for TLS and shakes hands (PostgreSQL 18 documentation, 54.2.11 "SSL Session Encryption").
+/// Asks for TLS and shakes hands (PostgreSQL 18 documentation, 54.2, "SSL Session Encryption").
 async fn negotiate(
     options: &ConnectOptions,
     name: &str,
@@ -347,7 +348,7 @@ async fn foreign(place: &str, first: u8, stream: &mut TcpStream) -> Failure {
     if let Ok(count) = stream.try_read(&mut more) {
         bytes.extend_from_slice(&more[..count]);
     }
-    Failure { reason: ChannelError::Foreign(speaker(&bytes)).reason(place), then: Then::NextPlace }
+    Failure { reason: ChannelError::Foreign(speaker(&bytes)).reason(place).into(), then: Then::NextPlace }
 }
 
 #[cfg(test)]
@@ -356,7 +357,8 @@ mod tests {
 
     #[test]
     fn frames_are_told_from_foreign_bytes() {
-        let cases: [(&[u8], Result<Option<usize>, &str>); 11] = [
+        type Want = Result<Option<usize>, &'static str>;
+        let cases: [(&[u8], Want); 11] = [
             (b"", Ok(None)),
             (b"R\0\0\0", Ok(None)),
             (b"R\0\0\0\x08", Ok(Some(9))),

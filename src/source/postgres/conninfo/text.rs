@@ -152,7 +152,8 @@ impl Split {
         }
     }
 
-    /// `key = value`, where a value with blanks stands in single quotes and a backslash takes the next character as it is.
+    /// `key = value`, where a value with blanks stands in single quotes and a backslash takes the next character as it
+    /// is.
     fn key_values(&mut self, string: &str) {
         let mut rest = string.trim_start();
         while !rest.is_empty() {
