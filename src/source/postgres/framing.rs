@@ -86,7 +86,8 @@ mod tests {
     fn whole_messages_are_found_up_to_the_bound() {
         let bytes = b"d\0\0\0\x06abd\0\0\0\x04d\0\0\0\x09abc";
         let found = |bytes, messages, partial| Ok(Found { bytes, messages, partial });
-        let cases: &[(&str, &[u8], usize, Result<Found, FramingError>)] = &[
+        type Case<'a> = (&'a str, &'a [u8], usize, Result<Found, FramingError>);
+        let cases: &[Case<'_>] = &[
             ("nothing", b"", 99, found(0, 0, None)),
             ("half a header", b"d\0\0", 99, found(0, 0, None)),
             ("two and a part", bytes, 99, found(12, 2, Some(10))),

@@ -335,8 +335,8 @@ impl Reader {
 /// Sets the socket up for holds; whether it can do them. See `pace`.
 fn prepare(socket: &Socket) -> bool {
     let Some(tcp) = socket.tcp() else { return false };
-    let near = tcp.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
-    let buffer = if near { pace::BUFFER } else { pace::BUFFER_FAR };
+    let near = tcp.local_addr().and_then(|ours| Ok(pace::near(ours.ip(), tcp.peer_addr()?.ip())));
+    let buffer = if near.unwrap_or(false) { pace::BUFFER } else { pace::BUFFER_FAR };
     match low_water::bound_buffer(tcp, buffer).and_then(|()| low_water::set(tcp, 1)) {
         Ok(()) => true,
         Err(error) => {

@@ -47,8 +47,6 @@ fn check(name: &str, steps: Vec<Step>) -> bool {
 
 #[test]
 fn bytes_become_blocks_only_with_memory_and_room() {
-    let event = size_of::<Event>();
-    let ask = |bytes: usize, messages: usize| "ask";
     let reads = check(
         "the plain way",
         vec![

@@ -252,13 +252,16 @@ fn what_cannot_be_is_refused_by_name() {
     }
 }
 
+/// Name, a message before, identity and columns of the new Relation; columns and key wanted.
+type Changed = (&'static str, Vec<u8>, ReplicaIdentity, Vec<RelationColumn<'static>>, Vec<Column>, Vec<usize>);
+
 #[test]
 fn a_changed_table_is_told_anew() {
     let domain = |namespace, name| encode::message(&Message::Type { xid: NONE, oid: 50_001, namespace, name });
     let more = |extra| [orders_columns(), vec![extra]].concat();
     let known = || orders().schema.columns.clone();
     let with = |extra: Column| [known(), vec![extra]].concat();
-    let cases: Vec<(&str, Vec<u8>, ReplicaIdentity, Vec<RelationColumn<'static>>, Vec<Column>, Vec<usize>)> = vec![
+    let cases: Vec<Changed> = vec![
         (
             "a new column may be NULL",
             vec![],
