@@ -1,7 +1,8 @@
 //! The one number that bounds memory.
 
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// A pool of bytes that may be held at once. Clones share the pool.
 ///
@@ -10,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Budget {
     units: Arc<Semaphore>,
     total: u32,
+    waiting: Arc<watch::Sender<u32>>,
 }
 
 /// A share of a [`Budget`]; given back when dropped.
@@ -18,18 +20,44 @@ pub struct Permit(#[expect(dead_code, reason = "held for its drop")] Option<Owne
 
 const UNIT: usize = 1024;
 
+/// One who waits, for as long as it does.
+struct Waiting<'a>(&'a watch::Sender<u32>);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a watch::Sender<u32>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
 impl Budget {
     /// A pool of that many bytes, at least one unit.
     pub fn new(bytes: usize) -> Self {
         let total = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
-        Budget { units: Arc::new(Semaphore::new(total as usize)), total }
+        Budget { units: Arc::new(Semaphore::new(total as usize)), total, waiting: Arc::new(watch::Sender::new(0)) }
     }
 
     /// Waits until that many bytes are free, in order of asking. A request larger than the whole pool waits for all
     /// of it, so that a single row larger than the budget passes alone instead of never.
     pub async fn take(&self, bytes: usize) -> Permit {
+        if let Some(permit) = self.try_take(bytes) {
+            return permit;
+        }
+        let _waiting = Waiting::new(&self.waiting);
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.total);
         Permit(self.units.clone().acquire_many_owned(units).await.ok())
+    }
+
+    /// How many wait for bytes. Whoever holds bytes that nobody is at work on must let go of them then, or everybody
+    /// waits for ever.
+    pub fn waiting(&self) -> watch::Receiver<u32> {
+        self.waiting.subscribe()
     }
 
     /// Takes that many bytes if they are free at once. See [`Budget::take`].

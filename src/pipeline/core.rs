@@ -255,12 +255,37 @@ impl Core {
         if self.open.bytes() >= self.options.flush_bytes && self.open.mark.items > 0 {
             self.close(self.open.mark, now, actions);
         }
-        if self.open.bytes() >= self.options.flush_bytes && !self.open.items.is_empty() {
-            let block = self.open.blocks.len() - 1;
-            self.close(Mark { items: self.open.items.len(), block, ..self.open.mark }, now, actions);
-            if let Some(transaction) = &mut self.transaction {
-                transaction.cut = true;
-            }
+        if self.open.bytes() >= self.options.flush_bytes {
+            self.cut(now, actions);
+        }
+    }
+
+    /// Hands on everything that is open, inside a transaction too: the source waits for the memory it holds, and
+    /// nothing else is under way that could give some back.
+    pub(super) fn relieve(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if !self.can_relieve() {
+            return;
+        }
+        if self.open.mark.items > 0 {
+            self.close(self.open.mark, now, actions);
+        }
+        self.cut(now, actions);
+    }
+
+    /// Whether [`Core::relieve`] would do anything.
+    pub(super) fn can_relieve(&self) -> bool {
+        !self.acks.is_busy() && !self.open.items.is_empty()
+    }
+
+    /// Hands on what is open of an incomplete transaction.
+    fn cut(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.open.items.is_empty() {
+            return;
+        }
+        let block = self.open.blocks.len() - 1;
+        self.close(Mark { items: self.open.items.len(), block, ..self.open.mark }, now, actions);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.cut = true;
         }
     }
 
@@ -641,6 +666,24 @@ mod tests {
             bench.finish(bench.dispatched.len() - 1);
         }
         assert_eq!(paces, [2000, 1125, 1000, 1000, 1000].map(|ms| ms * MS));
+    }
+
+    #[test]
+    fn when_the_source_waits_for_memory_everything_open_goes() {
+        let mut bench = Bench::new(1000, 1 << 20);
+        bench.block(10, vec![begin(10), insert(1), commit(10)]);
+        assert!(!bench.core.can_relieve(), "what is under way will give its memory back");
+        bench.finish(0);
+        bench.block(10, vec![begin(20), insert(1), commit(20), begin(30), insert(2)]);
+        let mut actions = Vec::new();
+        bench.core.relieve(bench.now, &mut actions);
+        bench.note(actions);
+        assert_eq!(bench.parts()[1..], [(1, 1), (2, 1)]);
+        bench.finish(1);
+        bench.finish(2);
+        assert_eq!(bench.budget.used(), 0);
+        bench.block(10, vec![commit(30)]);
+        assert_eq!(bench.durable, [1, 11, 21, 31]);
     }
 
     #[test]

@@ -270,7 +270,8 @@ async fn stream(transactions: &[Transaction], from: Lsn, budget: &Budget, blocks
     let mut rest = all.drain(..end).peekable();
     while rest.peek().is_some() {
         let events: Vec<_> = rest.by_ref().take(rng.usize(1..20)).collect();
-        let bytes = events.len() * 1024;
+        // Now and then a message larger than the whole budget, which must pass alone.
+        let bytes = if rng.u8(0..40) == 0 { 400 << 10 } else { events.len() * 1024 };
         let permit = budget.take(bytes).await;
         if blocks.send(Block { events, permit, bytes }).await.is_err() {
             return;

@@ -58,7 +58,7 @@ impl Pipeline {
         let breaker = Mutex::new(Breaker::default());
         let worker = Worker {
             core: Core::new(options),
-            shared: Arc::new(Shared { sink, values, breaker, budget, meter, reports }),
+            shared: Arc::new(Shared { sink, values, breaker, budget: budget.clone(), meter, reports }),
             lanes: HashMap::default(),
             controls,
             reported,
@@ -68,6 +68,7 @@ impl Pipeline {
             lost_rows: 0,
             progress,
             replay,
+            starving: budget.waiting(),
         };
         tokio::spawn(worker.run());
         Pipeline { control, progress: seen, replay: replay_seen }
@@ -123,6 +124,8 @@ enum Wake {
     /// `None`: the stream has ended and everything it sent is taken in.
     Block(Option<Block>),
     Due,
+    /// The source waits for memory.
+    Starving,
     End,
 }
 
@@ -139,6 +142,7 @@ struct Worker<S> {
     lost_rows: u64,
     progress: watch::Sender<Progress>,
     replay: watch::Sender<bool>,
+    starving: watch::Receiver<u32>,
 }
 
 impl<S: Sink> Worker<S> {
@@ -169,12 +173,14 @@ impl<S: Sink> Worker<S> {
                 None => std::future::pending().await,
             }
         };
+        let hoards = self.core.can_relieve();
         tokio::select! {
             biased;
             control = self.controls.recv() => control.map_or(Wake::End, Wake::Control),
             Some(reported) = self.reported.recv() => Wake::Reported(reported),
             () = timer => Wake::Due,
             block = next_block => Wake::Block(block),
+            Ok(_) = self.starving.wait_for(|waiting| *waiting > 0), if hoards => Wake::Starving,
         }
     }
 
@@ -200,6 +206,7 @@ impl<S: Sink> Worker<S> {
                 self.core.report(report, now, &mut actions);
             }
             Wake::Due => self.core.tick(now, &mut actions),
+            Wake::Starving => self.core.relieve(now, &mut actions),
             Wake::Control(control) => self.obey(control, now, &mut actions),
             Wake::End => {}
         }

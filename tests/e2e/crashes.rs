@@ -29,6 +29,7 @@ async fn traffic(world: &World, seed: u64, stop: Arc<AtomicBool>) -> Traffic {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_point_loses_nothing() {
     let world = shop_world().await;
+    world.streaming().await.kill().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let traffic = traffic(&world, 2, stop.clone()).await;
     // Each point is passed a few times before it strikes, so that there is something to lose.
@@ -50,6 +51,7 @@ async fn a_crash_at_any_point_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_crashes_at_random_moments_lose_nothing() {
     let world = shop_world().await;
+    world.streaming().await.kill().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let traffic = traffic(&world, 3, stop.clone()).await;
     let mut random = fastrand::Rng::with_seed(4);

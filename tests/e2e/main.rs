@@ -1,6 +1,8 @@
 //! Tests with a real PostgreSQL, the stand-in and the real binary.
 
 mod crashes;
+mod rows;
 mod shutdown;
+mod sink;
 mod slots;
 mod world;

@@ -131,6 +131,46 @@ impl World {
         comparison.rows
     }
 
+    /// Waits until everything written so far is durable; one row may differ (it existed before the start).
+    pub async fn equal_but(&self, sidecar: &Sidecar, key: i64) {
+        let end = self.wal_end().await;
+        self.until(sidecar, "everything is durable", |status| status.lsn("durable_lsn") >= end).await;
+        let differences = self.compare().await.differences;
+        let missing = format!("[\"{key}\"]: missing in the target");
+        assert!(differences.len() == 1 && differences[0].contains(&missing), "{differences:?}");
+    }
+
+    /// Runs a statement on the target; each row as text.
+    pub async fn target(&self, statement: &str) -> Vec<String> {
+        use mysql_async::prelude::Queryable;
+        let mut target = self.standin.connect().await.unwrap();
+        let rows: Vec<mysql_async::Row> = target.query(statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
+        let text = |value: mysql_async::Value| match value {
+            mysql_async::Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            other => other.as_sql(true),
+        };
+        rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    /// Waits until a target table holds so many living rows.
+    pub async fn until_count(&self, sidecar: &Sidecar, table: &str, rows: usize) {
+        let start = Instant::now();
+        let query = format!("SELECT count(*) FROM shop.{table} WHERE sluice_is_deleted = 0");
+        while self.target(&query).await != [rows.to_string()] {
+            assert!(start.elapsed() < PATIENCE, "{:?}; log:\n{}", sidecar.status(), self.logged());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until the server has been told of a position.
+    pub async fn until_confirmed(&self, lsn: u64) {
+        let start = Instant::now();
+        while self.confirmed().await < lsn {
+            assert!(start.elapsed() < PATIENCE, "the position is not confirmed; log:\n{}", self.logged());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Compares both sides now.
     pub async fn compare(&self) -> Comparison {
         let mut target = self.standin.connect().await.unwrap();

@@ -63,7 +63,7 @@ type Granted<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) struct Stream {
     /// The connection, after START_REPLICATION.
     pub(super) copying: Copying,
-    /// The position given to START_REPLICATION; everything before it is durable.
+    /// The position given to START_REPLICATION. It may lie ahead of what is durable.
     pub(super) start: Lsn,
     /// The slot, for messages.
     pub(super) slot: String,

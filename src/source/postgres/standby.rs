@@ -94,13 +94,15 @@ pub(super) struct Feedback {
 }
 
 impl Feedback {
-    /// For a stream that starts at `start`: our own checkpoint or the slot's own position, and so durable.
+    /// For a stream that starts at `start`, which may lie ahead of what is durable: after a reconnect what was read
+    /// before is still in memory. So nothing is confirmed until it is told: position 0 tells the server nothing
+    /// (PostgreSQL source, `ProcessStandbyReplyMessage`).
     pub(super) fn new(timings: Timings, start: Lsn, now: Instant) -> Self {
         Feedback {
             timings,
             received: start,
-            confirmed: start,
-            told: start,
+            confirmed: Lsn::INVALID,
+            told: Lsn::INVALID,
             told_at: None,
             asked: false,
             heard_at: now,
@@ -217,6 +219,9 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u32| start + MS * ms;
         let mut feedback = Feedback::new(Timings::from_wal_sender_timeout(Some(MS * 6_000)), Lsn(50), start);
+        assert_eq!(feedback.update(start).confirmed, Lsn::INVALID, "where it starts need not be durable");
+        let mut feedback = Feedback::new(Timings::from_wal_sender_timeout(Some(MS * 6_000)), Lsn(50), start);
+        feedback.confirm(Lsn(50));
         assert_eq!(feedback.due(at(0)), at(0), "the first at once");
         assert_eq!(feedback.update(at(0)), Update { received: Lsn(50), confirmed: Lsn(50), reply: false });
         assert_eq!(feedback.due(at(1)), at(2_000), "by period");
