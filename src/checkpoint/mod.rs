@@ -25,6 +25,8 @@ pub struct Checkpoint {
     pub slot_incarnation: String,
     /// Whatever changes when the publication is changed, even for a moment.
     pub publication_fingerprint: String,
+    /// Tables with rows that were never copied, by id: their changes must bring whole rows.
+    pub incomplete_tables: Vec<u32>,
     /// Whether an operator paused the pipeline; survives restarts.
     pub paused: bool,
 }

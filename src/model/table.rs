@@ -95,6 +95,9 @@ pub struct TableSchema {
     pub columns: Vec<Column>,
     /// Positions in `columns` of the key columns, in key order. Never empty.
     pub key: Vec<usize>,
+    /// Whether every row a change can be about is in the target or comes before the change. Where rows exist that were
+    /// never copied, a change must bring the whole row: what it leaves out is nowhere in the target.
+    pub complete: bool,
 }
 
 impl TableSchema {

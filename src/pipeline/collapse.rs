@@ -78,9 +78,10 @@ impl Collapsed {
         built.finish()
     }
 
-    /// Sets the state of a key. `known`: the target has a row under this key, or the new one is whole, so that
-    /// columns left out may stay as they are there.
-    fn put(&mut self, mut next: LoadRow, known: bool) {
+    /// Sets the state of a key. `same_row`: the row was under this key before, so that columns it leaves out are as
+    /// they were; in the target too, if every row is there.
+    fn put(&mut self, mut next: LoadRow, same_row: bool) {
+        let known = same_row && self.schema.complete;
         let hash = hash_key(&self.hasher, &self.schema, &next.row);
         let (schema, rows) = (&self.schema, &self.rows);
         match self.keys.find(hash, |at| same_key(schema, &rows[*at as usize].row, &next.row)).copied() {
@@ -96,7 +97,7 @@ impl Collapsed {
             Some(at) => {
                 let before = &self.rows[at as usize];
                 let leaves_out = next.op != Op::Delete && next.row.has_unchanged();
-                if leaves_out && known && before.op != Op::Delete {
+                if leaves_out && same_row && before.op != Op::Delete {
                     next.row = next.row.filled_from(&before.row);
                 } else if leaves_out {
                     // What stood under this key is gone; its values are not this row's.
@@ -207,6 +208,7 @@ mod tests {
             target: "t".into(),
             columns: ["id", "small", "big"].map(column).into(),
             key: vec![0],
+            complete: true,
         })
     }
 

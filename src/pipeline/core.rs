@@ -422,7 +422,14 @@ mod tests {
     fn schema(id: u32) -> Event {
         let name = TableName { schema: "s".into(), name: format!("t{id}") };
         let target = name.name.clone();
-        Event::Schema(Arc::new(TableSchema { id: TableId(id), name, target, columns: vec![], key: vec![] }))
+        Event::Schema(Arc::new(TableSchema {
+            id: TableId(id),
+            name,
+            target,
+            columns: vec![],
+            key: vec![],
+            complete: true,
+        }))
     }
 
     fn insert(table: u32) -> Event {

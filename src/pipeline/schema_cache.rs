@@ -56,7 +56,14 @@ mod tests {
     fn a_changed_table_gets_a_higher_slot_and_old_rows_keep_theirs() {
         let table = |name: &str| {
             let name = TableName { schema: "s".into(), name: name.into() };
-            Arc::new(TableSchema { id: TableId(7), target: name.name.clone(), name, columns: vec![], key: vec![] })
+            Arc::new(TableSchema {
+                id: TableId(7),
+                target: name.name.clone(),
+                name,
+                columns: vec![],
+                key: vec![],
+                complete: true,
+            })
         };
         let mut cache = SchemaCache::default();
         assert_eq!(cache.slot(TableId(7)), None);

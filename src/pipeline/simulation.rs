@@ -29,7 +29,14 @@ fn schema(id: u32) -> Arc<TableSchema> {
     let column = |name: &str| Column { name: name.into(), ty: ColumnType::Int64, nullable: true };
     let name = TableName { schema: "s".into(), name: format!("t{id}") };
     let target = name.name.clone();
-    Arc::new(TableSchema { id: TableId(id), name, target, columns: vec![column("id"), column("value")], key: vec![0] })
+    Arc::new(TableSchema {
+        id: TableId(id),
+        name,
+        target,
+        columns: vec![column("id"), column("value")],
+        key: vec![0],
+        complete: true,
+    })
 }
 
 fn row(key: u8, value: u64) -> Row {

@@ -328,7 +328,7 @@ mod tests {
             .map(|(name, ty)| Column { name: (*name).to_owned(), ty: ty.clone(), nullable: true })
             .collect();
         let name = TableName { schema: "public".into(), name: "t".into() };
-        Arc::new(TableSchema { id: TableId(1), name, target: "t".into(), columns, key: key.to_vec() })
+        Arc::new(TableSchema { id: TableId(1), name, target: "t".into(), columns, key: key.to_vec(), complete: true })
     }
 
     fn plan(schema: &TableSchema, audit: bool, hard_deletes: bool) -> Plan {

@@ -17,6 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::answer::{ANSWER_MAX, Answer};
 use super::encode::{Body, EncodeError};
 use super::options::Frontend;
+use crate::failpoint;
 
 /// Where distributions keep their root certificates.
 const SYSTEM_CA: [&str; 5] = [
@@ -292,6 +293,9 @@ impl Handler for Exchange {
             let status = rest.split_ascii_whitespace().nth(1).and_then(|status| status.parse().ok());
             // An interim answer is none.
             self.status = status.filter(|status| *status >= 200).unwrap_or(0);
+            if self.begun && self.status != 0 {
+                failpoint::hit("after_send");
+            }
             self.location = None;
         } else if let Some((name, value)) = line.split_once(':')
             && name.eq_ignore_ascii_case("location")
@@ -314,6 +318,9 @@ impl Handler for Exchange {
         // A complete answer to a body that is still on its way: the rest is not wanted. Ending it would be a lie.
         if !body.is_done() && Answer::read(&self.answer).is_some() {
             return Err(ReadError::Abort);
+        }
+        if self.begun {
+            failpoint::hit("mid_body");
         }
         match body.read(data) {
             Ok(length) => {

@@ -290,7 +290,7 @@ mod tests {
             .map(|(name, ty)| Column { name: (*name).to_owned(), ty: ty.clone(), nullable: true })
             .collect();
         let name = TableName { schema: "shop".into(), name: "orders".into() };
-        TableSchema { id: TableId(1), name, target: "orders".into(), columns, key: key.to_vec() }
+        TableSchema { id: TableId(1), name, target: "orders".into(), columns, key: key.to_vec(), complete: true }
     }
 
     fn described(columns: &[(&str, &str, bool)], key: &[&str]) -> Described {

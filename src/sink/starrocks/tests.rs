@@ -237,6 +237,7 @@ fn schema() -> Arc<TableSchema> {
         target: "t".into(),
         columns: vec![column("id", ColumnType::Int32), column("note", ColumnType::Varchar { chars: Some(4) })],
         key: vec![0],
+        complete: true,
     })
 }
 

@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Error};
 
-use super::client::connect_sql;
+use super::client::{Driver, connect_sql};
 use super::publication::Fingerprint;
 use super::quote::{identifier, literal};
 use super::resume::Incarnation;
@@ -34,6 +33,8 @@ pub(super) struct Lineage {
     pub(super) timeline: i32,
     pub(super) incarnation: Incarnation,
     pub(super) fingerprint: Fingerprint,
+    /// Tables with rows that existed before their changes were followed, ascending.
+    pub(super) incomplete_tables: Vec<u32>,
 }
 
 /// The checkpoint of one pipeline, in a table of the source database. Connects by itself, and again when needed.
@@ -50,7 +51,7 @@ pub struct PgCheckpoints {
 #[derive(Debug)]
 struct Session {
     client: Client,
-    driver: JoinHandle<Option<Error>>,
+    driver: Driver,
 }
 
 impl Drop for Session {
@@ -173,6 +174,7 @@ pub(super) fn resting_on(lineage: &Lineage, lsn: Lsn, paused: bool) -> Checkpoin
         timeline: lineage.timeline,
         slot_incarnation: lineage.incarnation.to_string(),
         publication_fingerprint: lineage.fingerprint.to_string(),
+        incomplete_tables: lineage.incomplete_tables.clone(),
         paused,
     }
 }
@@ -195,8 +197,8 @@ async fn load(client: &Client, schema: &str, pipeline: &str) -> Result<Option<Ch
         return Err(Failure::Reason(newer(pipeline, format)));
     }
     let statement = format!(
-        "SELECT lsn, slot, system_id, timeline, slot_incarnation, publication_fingerprint, paused FROM {} \
-         WHERE pipeline = $1",
+        "SELECT lsn, slot, system_id, timeline, slot_incarnation, publication_fingerprint, incomplete_tables, paused \
+         FROM {} WHERE pipeline = $1",
         table(schema)
     );
     let row = client.query_opt(&statement, &[&pipeline]).await?;
@@ -207,7 +209,8 @@ async fn load(client: &Client, schema: &str, pipeline: &str) -> Result<Option<Ch
         timeline: row.get(3),
         slot_incarnation: row.get(4),
         publication_fingerprint: row.get(5),
-        paused: row.get(6),
+        incomplete_tables: row.get(6),
+        paused: row.get(7),
     }))
 }
 
@@ -226,13 +229,14 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
     let statement = format!(
         "WITH durable AS (SELECT pg_catalog.set_config('synchronous_commit', 'local', true))
          INSERT INTO {} AS kept (pipeline, slot, lsn, system_id, timeline, slot_incarnation,
-                                 publication_fingerprint, paused, format, updated_at)
-         SELECT $1::text, $2::text, $3::pg_lsn, $4::text, $5::integer, $6::text, $7::text, $8::boolean,
+                                 publication_fingerprint, incomplete_tables, paused, format, updated_at)
+         SELECT $1::text, $2::text, $3::pg_lsn, $4::text, $5::integer, $6::text, $7::text, $8::oid[], $9::boolean,
                 {FORMAT}, pg_catalog.clock_timestamp() FROM durable
          ON CONFLICT (pipeline) DO UPDATE
          SET slot = excluded.slot, lsn = excluded.lsn, system_id = excluded.system_id, timeline = excluded.timeline,
              slot_incarnation = excluded.slot_incarnation,
-             publication_fingerprint = excluded.publication_fingerprint, paused = excluded.paused,
+             publication_fingerprint = excluded.publication_fingerprint,
+             incomplete_tables = excluded.incomplete_tables, paused = excluded.paused,
              format = excluded.format, updated_at = excluded.updated_at
          WHERE kept.format <= excluded.format
            AND (kept.lsn <= excluded.lsn OR kept.system_id <> excluded.system_id
@@ -241,7 +245,8 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
                    <> pg_catalog.split_part(excluded.slot_incarnation, ' ', 1))",
         table(schema)
     );
-    let Checkpoint { lsn, slot, system_id, timeline, slot_incarnation, publication_fingerprint, paused } = checkpoint;
+    let Checkpoint { lsn, slot, system_id, timeline, slot_incarnation, .. } = checkpoint;
+    let Checkpoint { publication_fingerprint, incomplete_tables, paused, .. } = checkpoint;
     let written = client
         .execute(
             &statement,
@@ -253,6 +258,7 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
                 timeline,
                 slot_incarnation,
                 publication_fingerprint,
+                incomplete_tables,
                 paused,
             ],
         )
@@ -343,6 +349,7 @@ pub(super) fn create_sql(access: &Access, schema: &str) -> String {
     timeline integer NOT NULL,
     slot_incarnation text NOT NULL,
     publication_fingerprint text NOT NULL,
+    incomplete_tables oid[] NOT NULL,
     paused boolean NOT NULL,
     format integer NOT NULL,
     updated_at timestamptz NOT NULL

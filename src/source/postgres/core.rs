@@ -57,8 +57,8 @@ pub(super) struct Decoded {
 /// What to do.
 #[derive(Debug)]
 pub(super) enum Action<M, R> {
-    /// Set the low-water mark.
-    Mark(i32),
+    /// Let the socket wake nobody, or let it wake us at the first byte.
+    Sleep(bool),
     /// Ask for that many bytes of memory.
     AskMemory(usize),
     /// Make the buffer large enough for one message of that size.
@@ -131,7 +131,11 @@ impl<M> Core<M> {
 
     /// Whether to read.
     pub(super) fn wants_bytes(&self) -> bool {
-        self.intake == Intake::Read && !self.paused
+        self.intake == Intake::Read && !self.paused && !self.holding()
+    }
+
+    fn holding(&self) -> bool {
+        self.pace.as_ref().is_some_and(|pace| pace.held_until().is_some())
     }
 
     /// Most bytes of one gulp.
@@ -145,11 +149,9 @@ impl<M> Core<M> {
             Some(since) => since + self.feedback.silence(),
             None => self.feedback.due(now),
         };
-        if !self.wants_bytes() {
-            return feedback;
-        }
-        let patience = self.pace.as_ref().and_then(Pace::patient_until);
-        feedback.min(self.feedback.silent_at()).min(patience.unwrap_or(feedback))
+        let held_until = self.pace.as_ref().and_then(Pace::held_until);
+        let silent_at = self.wants_bytes().then(|| self.feedback.silent_at());
+        feedback.min(held_until.unwrap_or(feedback)).min(silent_at.unwrap_or(feedback))
     }
 
     /// What to do about what happened.
@@ -170,7 +172,7 @@ impl<M> Core<M> {
         };
         if !reading && self.wants_bytes() {
             // Silence counts only while we listen.
-            self.feedback.heard(now);
+            self.feedback.listening(now);
         }
         actions
     }
@@ -178,8 +180,10 @@ impl<M> Core<M> {
     fn read<R>(&mut self, bytes: usize, now: Instant) -> Vec<Action<M, R>> {
         self.intake = Intake::Look;
         self.feedback.heard(now);
-        let mark = self.pace.as_mut().and_then(|pace| pace.read(bytes, now));
-        mark.map(Action::Mark).into_iter().collect()
+        if self.pace.as_mut().is_some_and(|pace| pace.read(bytes, now)) {
+            return vec![Action::Sleep(true)];
+        }
+        Vec::new()
     }
 
     fn looked<R>(&mut self, found: Found) -> Vec<Action<M, R>> {
@@ -258,9 +262,13 @@ impl<M> Core<M> {
             self.writing = Some(now);
             actions.push(Action::Tell(self.feedback.update(now)));
         }
-        if let Some(pace) = self.pace.as_mut().filter(|pace| pace.patient_until().is_some_and(|until| until <= now)) {
-            actions.push(Action::Mark(pace.lower()));
+        if let Some(pace) = self.pace.as_mut().filter(|pace| pace.held_until().is_some_and(|until| until <= now)) {
+            pace.release();
+            actions.push(Action::Sleep(false));
         }
         actions
     }
 }
+
+#[cfg(test)]
+mod tests;

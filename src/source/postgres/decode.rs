@@ -292,7 +292,8 @@ impl Decoder {
             return Err(EventError::KeyGone { table: name });
         };
         let columns = columns.iter().map(|column| self.column(known, column)).collect();
-        let schema = TableSchema { id: TableId(oid), name, target: known.schema.target.clone(), columns, key };
+        let (target, complete) = (known.schema.target.clone(), known.schema.complete);
+        let schema = TableSchema { id: TableId(oid), name, target, columns, key, complete };
         // A Relation comes again whenever the server's own cache was dropped, mostly without a change.
         if !matches!(self.relations.get(&oid), Some(Relation::Followed(table)) if *table.schema == schema) {
             let schema = if schema == *known.schema { known.schema.clone() } else { Arc::new(schema) };

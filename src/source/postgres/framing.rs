@@ -35,7 +35,13 @@ pub(super) struct Found {
 /// [`FramingError`] for an impossible length.
 pub(super) fn find(bytes: &[u8], bytes_max: usize) -> Result<Found, FramingError> {
     let mut found = Found::default();
-    while let Some(size) = size(&bytes[found.bytes..])? {
+    loop {
+        let size = match size(&bytes[found.bytes..]) {
+            Ok(Some(size)) => size,
+            // What came before an impossible length is good; the next look meets it at the start.
+            Err(error) if found.messages == 0 => return Err(error),
+            Ok(None) | Err(_) => break,
+        };
         let end = found.bytes + size;
         if end > bytes.len() {
             found.partial = Some(size);
@@ -80,13 +86,15 @@ mod tests {
     fn whole_messages_are_found_up_to_the_bound() {
         let bytes = b"d\0\0\0\x06abd\0\0\0\x04d\0\0\0\x09abc";
         let found = |bytes, messages, partial| Ok(Found { bytes, messages, partial });
-        let cases: &[(&str, &[u8], usize, Result<Found, FramingError>)] = &[
+        type Case<'a> = (&'a str, &'a [u8], usize, Result<Found, FramingError>);
+        let cases: &[Case<'_>] = &[
             ("nothing", b"", 99, found(0, 0, None)),
             ("half a header", b"d\0\0", 99, found(0, 0, None)),
             ("two and a part", bytes, 99, found(12, 2, Some(10))),
             ("two and half a header", &bytes[..15], 99, found(12, 2, None)),
             ("bounded", bytes, 11, found(7, 1, None)),
             ("one is always taken", bytes, 1, found(7, 1, None)),
+            ("good before bad", b"d\0\0\0\x04d\0\0\0\x03", 99, found(5, 1, None)),
             ("too short", b"d\0\0\0\x03", 99, Err(FramingError { tag: b'd', length: 3 })),
             ("too long", b"w\xff\xff\xff\xff", 99, Err(FramingError { tag: b'w', length: u32::MAX })),
         ];

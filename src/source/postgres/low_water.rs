@@ -1,6 +1,6 @@
-//! The kernel's side of gulping reads: how many bytes must wait before a reader is woken.
+//! How many bytes must wait in the kernel before a reader is woken.
 //!
-//! Linux only; elsewhere, and on unix sockets, nothing is set and reads stay eager. See `pace` for when.
+//! Linux only; elsewhere, and on unix sockets, nothing is set and reads are never held off. See `pace` for when.
 
 use std::io;
 
@@ -15,12 +15,16 @@ pub(super) fn bound_buffer(tcp: &TcpStream, bytes: usize) -> io::Result<()> {
 }
 
 /// Sets `SO_RCVLOWAT` (socket(7)): the socket counts as readable once that many bytes wait, or the connection ended.
-/// When the mark goes down and enough bytes wait already, the reader is woken at once.
+/// When the mark goes down and enough bytes wait already, the reader is woken at once. The kernel takes half the
+/// receive buffer at most, which must be bounded: it would grow with the mark.
 ///
 /// # Errors
 /// Whatever the kernel says.
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "no safe wrapper of SO_RCVLOWAT exists, and eager reads halve the server's own speed")]
+#[expect(
+    unsafe_code,
+    reason = "no safe wrapper of SO_RCVLOWAT exists, and eager reads more than halve the server's speed"
+)]
 pub(super) fn set(tcp: &TcpStream, bytes: i32) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let size = size_of_val(&bytes) as libc::socklen_t;

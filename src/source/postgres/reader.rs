@@ -212,7 +212,7 @@ impl Reader {
 
     async fn perform(&mut self, action: Action<Permit, OwnedPermit<Block>>) -> ControlFlow<Result<(), Reason>> {
         match action {
-            Action::Mark(bytes) => self.mark(bytes),
+            Action::Sleep(asleep) => self.sleep(asleep),
             Action::AskMemory(bytes) => {
                 let budget = self.ends.budget.clone();
                 self.memory = Some(Box::pin(async move { budget.take(bytes).await }));
@@ -240,9 +240,10 @@ impl Reader {
         self.room = Some(Box::pin(async move { blocks.reserve_owned().await.ok() }));
     }
 
-    fn mark(&self, bytes: i32) {
+    fn sleep(&self, asleep: bool) {
+        let bytes = if asleep { i32::MAX } else { 1 };
         if let Some(Err(error)) = self.socket.tcp().map(|tcp| low_water::set(tcp, bytes)) {
-            // Reads are woken by fewer or more bytes than wished; each still comes in time.
+            // Then the reader is woken more often than it need be.
             tracing::debug!(%error, bytes, "the low-water mark could not be set");
         }
     }
@@ -297,7 +298,7 @@ impl Reader {
 
     /// Says goodbye in order; gives up after [`FINISH_MAX`].
     async fn finish(&mut self, update: Update) {
-        self.mark(1);
+        self.sleep(false);
         self.outbox.put(update);
         self.outbox.bytes.extend_from_slice(COPY_DONE);
         match timeout(FINISH_MAX, self.drain()).await {
@@ -331,13 +332,15 @@ impl Reader {
     }
 }
 
-/// Sets the socket up for gulping reads; whether it can do them.
+/// Sets the socket up for holds; whether it can do them. See `pace`.
 fn prepare(socket: &Socket) -> bool {
     let Some(tcp) = socket.tcp() else { return false };
-    match low_water::bound_buffer(tcp, pace::BUFFER).and_then(|()| low_water::set(tcp, 1)) {
+    let near = tcp.local_addr().and_then(|ours| Ok(pace::near(ours.ip(), tcp.peer_addr()?.ip())));
+    let buffer = if near.unwrap_or(false) { pace::BUFFER } else { pace::BUFFER_FAR };
+    match low_water::bound_buffer(tcp, buffer).and_then(|()| low_water::set(tcp, 1)) {
         Ok(()) => true,
         Err(error) => {
-            tracing::debug!(%error, "reads stay eager: the socket has no low-water mark");
+            tracing::debug!(%error, "reads are not held off: the socket has no low-water mark");
             false
         }
     }
@@ -398,3 +401,6 @@ async fn granted<T>(asked: &mut Option<Granted<T>>) -> T {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

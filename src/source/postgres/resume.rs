@@ -268,6 +268,7 @@ mod tests {
             timeline: 1,
             slot_incarnation: "first=0/10 decoded=5".into(),
             publication_fingerprint: "p1.1 t1.1".into(),
+            incomplete_tables: Vec::new(),
             paused: false,
         }
     }

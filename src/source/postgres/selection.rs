@@ -120,6 +120,7 @@ pub(super) fn known(selected: &Selected, published: Option<&BTreeSet<String>>) -
         target: selected.target.clone(),
         columns,
         key,
+        complete: true,
     };
     Ok(KnownTable { schema: Arc::new(schema), types, identity: selected.identity })
 }

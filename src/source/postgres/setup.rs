@@ -191,10 +191,14 @@ pub(super) async fn run(
     let mut notes = notes(&inspection, options);
     let start = inspection.start(options)?;
     let made = make(worker, observer, options, &inspection, start).await.map_err(one)?;
-    notes.extend(existing_rows(worker, &inspection, &made.new_tables).await.map_err(one)?);
+    notes.extend(made.notes);
     let lineage = made.lineage;
     checkpoints.identify(lineage.clone());
-    let tables = inspection.known()?;
+    let mut tables = inspection.known()?;
+    for table in &mut tables {
+        let complete = !lineage.incomplete_tables.contains(&table.schema.id.0);
+        table.schema = Arc::new(TableSchema { complete, ..TableSchema::clone(&table.schema) });
+    }
     let watch = Watch::new(options, inspection.server.version, &inspection.selection.tables, lineage.fingerprint);
     Ok(Prepared {
         ready: Ready {
@@ -211,8 +215,8 @@ pub(super) async fn run(
 struct Made {
     start: Lsn,
     lineage: Lineage,
-    /// Tables whose changes flow from now on only.
-    new_tables: BTreeSet<u32>,
+    /// What a person should know of the tables that are new.
+    notes: Vec<String>,
 }
 
 async fn make(
@@ -243,12 +247,17 @@ async fn make(
     let (slot, system_id) = (options.slot.clone(), inspection.server.system_id.clone());
     let timeline = inspection.server.timeline;
     let new_tables = new_tables(inspection.stored(), &fingerprint, &names);
-    let lineage = Lineage { slot, system_id, timeline, incarnation, fingerprint };
+    // After the slot: a row that is not there now, and was not deleted meanwhile, will be told of.
+    let existing = existing_rows(worker, inspection, &new_tables).await?;
+    let before = inspection.stored().map(|checkpoint| checkpoint.incomplete_tables.clone()).unwrap_or_default();
+    let incomplete: BTreeSet<u32> = before.into_iter().chain(existing.keys().copied()).collect();
+    let incomplete_tables = incomplete.into_iter().filter(|id| names.contains_key(id)).collect();
+    let lineage = Lineage { slot, system_id, timeline, incarnation, fingerprint, incomplete_tables };
     let paused = inspection.stored().is_some_and(|checkpoint| checkpoint.paused);
     if inspection.stored() != Some(&checkpoints::resting_on(&lineage, start, paused)) {
         checkpoints::store(worker, options, &lineage, start, paused).await?;
     }
-    Ok(Made { start, lineage, new_tables })
+    Ok(Made { start, lineage, notes: existing.into_values().collect() })
 }
 
 /// Tables that the checkpoint, if there is one, knows nothing of.
@@ -279,13 +288,14 @@ async fn set_identities(client: &Client, tables: &[Selected]) -> Result<(), Reas
     Ok(())
 }
 
-/// Says of new tables that the rows they hold are not copied. Where the server has never counted, looks for one row.
+/// The new tables that hold rows already, which are not copied, and what to say of each. Where the server has never
+/// counted, looks for one row.
 async fn existing_rows(
     client: &Client,
     inspection: &Inspection,
     new_tables: &BTreeSet<u32>,
-) -> Result<Vec<String>, Reason> {
-    let mut notes = Vec::new();
+) -> Result<BTreeMap<u32, String>, Reason> {
+    let mut notes = BTreeMap::new();
     for table in inspection.selection.tables.iter().filter(|table| new_tables.contains(&table.relation.id)) {
         let relation = &table.relation;
         let counted = relation.leaves.iter().map(|leaf| leaf.rows).chain([relation.rows]).map(|rows| rows.max(0.0));
@@ -302,10 +312,11 @@ async fn existing_rows(
             }
         }
         if !about.is_empty() {
-            notes.push(format!(
+            let note = format!(
                 "table {} has {about} that exist already; they are not copied, only changes from now on",
                 relation.name
-            ));
+            );
+            notes.insert(relation.id, note);
         }
     }
     Ok(notes)

@@ -87,6 +87,8 @@ pub(super) struct Feedback {
     asked: bool,
     /// When something last came.
     heard_at: Instant,
+    /// Since when we listen; silence before that is our own doing.
+    listening_since: Instant,
     asked_since: Instant,
     asked_times: u32,
 }
@@ -102,6 +104,7 @@ impl Feedback {
             told_at: None,
             asked: false,
             heard_at: now,
+            listening_since: now,
             asked_since: now,
             asked_times: 0,
         }
@@ -133,14 +136,19 @@ impl Feedback {
         self.asked_times > FLOOD
     }
 
-    /// Bytes came, or we begin to listen after a time in which we did not.
+    /// Bytes came.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard_at = now;
     }
 
+    /// We begin to listen again after a time in which we did not.
+    pub(super) fn listening(&mut self, now: Instant) {
+        self.listening_since = now;
+    }
+
     /// When the silence of a server we listen to has lasted too long.
     pub(super) fn silent_at(&self) -> Instant {
-        self.heard_at + self.timings.silence
+        self.heard_at.max(self.listening_since) + self.timings.silence
     }
 
     /// How long that is.

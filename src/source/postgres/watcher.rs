@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_postgres::{Client, Error};
 
 use super::catalog::{self, Relation};
+use super::client::Driver;
 use super::publication::{self, Fingerprint};
 use super::selection::Selected;
 use super::slot::{self, Slot};
@@ -82,7 +82,7 @@ impl Watch {
 /// Watches until the stream must end, and says why. `shutdown_notice` is true from the moment
 /// the connection ended or cannot be used.
 pub(super) async fn watch(
-    (client, mut driver): (Client, JoinHandle<Option<Error>>),
+    (client, mut driver): (Client, Driver),
     watch: Watch,
     meter: SourceMeter,
     shutdown_notice: watch::Sender<bool>,

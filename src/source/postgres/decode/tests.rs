@@ -25,6 +25,7 @@ fn orders() -> KnownTable {
             column("note", ColumnType::Text, true),
         ],
         key: vec![1, 0],
+        complete: true,
     };
     let types = vec![wire(23, -1), wire(20, -1), wire(50_000, -1), wire(25, -1)];
     KnownTable { schema: Arc::new(schema), types, identity: Identity::Default }
@@ -251,13 +252,16 @@ fn what_cannot_be_is_refused_by_name() {
     }
 }
 
+/// Name, a message before, identity and columns of the new Relation; columns and key wanted.
+type Changed = (&'static str, Vec<u8>, ReplicaIdentity, Vec<RelationColumn<'static>>, Vec<Column>, Vec<usize>);
+
 #[test]
 fn a_changed_table_is_told_anew() {
     let domain = |namespace, name| encode::message(&Message::Type { xid: NONE, oid: 50_001, namespace, name });
     let more = |extra| [orders_columns(), vec![extra]].concat();
     let known = || orders().schema.columns.clone();
     let with = |extra: Column| [known(), vec![extra]].concat();
-    let cases: Vec<(&str, Vec<u8>, ReplicaIdentity, Vec<RelationColumn<'static>>, Vec<Column>, Vec<usize>)> = vec![
+    let cases: Vec<Changed> = vec![
         (
             "a new column may be NULL",
             vec![],
@@ -339,7 +343,7 @@ fn a_changed_table_is_told_anew() {
 fn idle_is_told_outside_of_transactions_and_forwards_only() {
     let mut decoder = Decoder::new(Arc::default());
     let mut events = Vec::new();
-    let mut keepalive = |decoder: &mut Decoder, lsn| {
+    let keepalive = |decoder: &mut Decoder, lsn| {
         let mut told = Vec::new();
         decoder.keepalive(Lsn(lsn), &mut told);
         matches!(told[..], [Event::Idle { .. }])
