@@ -53,8 +53,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 /// StarRocks. It is set up by environment variables, listed below, of which SOURCE_URL, SINK_URL and TABLES are
 /// required. Without a command it runs.
 ///
-/// Exit codes: 0 it went well, 1 the answer is no (for run: a bug), 2 wrong usage or no process answers, 78 the settings
-/// are wrong, 143 ended at once by a second signal.
+/// Exit codes: 0 it went well, 1 the answer is no (for run: a bug), 2 wrong usage or no process answers, 78 the
+/// settings are wrong, 143 ended at once by a second signal.
 #[derive(Debug, Parser)]
 #[command(name = "sluicegate", version = VERSION.as_str(), after_long_help = config::help(), max_term_width = 100)]
 struct Arguments {

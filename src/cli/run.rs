@@ -156,7 +156,8 @@ pub(super) fn start_logging(options: &LogOptions) {
         LogFormat::Auto => !io::stderr().is_terminal(),
     };
     let started = if json {
-        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        // Fields stand beside `timestamp` and `level`. The module (`target`) is left out: a table's target is a field.
+        lines.json().flatten_event(true).with_target(false).with_current_span(false).with_span_list(false).try_init()
     } else {
         lines.with_ansi(Style::of(&io::stderr()).colour).try_init()
     };

@@ -137,7 +137,11 @@ impl Screen {
         self.push(format_args!("{title}\n"));
         for (name, lsn, behind, meaning) in rows {
             let text = lsn.as_ref().map_or("-", |lsn| lsn.text.as_str());
-            let behind = behind.filter(|_| lsn.is_some()).map_or(String::new(), |n| format!("-{}", bytes(n)));
+            let behind = match behind.filter(|_| lsn.is_some()) {
+                None => String::new(),
+                Some(0) => bytes(0),
+                Some(n) => format!("-{}", bytes(n)),
+            };
             let meaning = self.style.ink(Ink::Faint, meaning);
             self.push(format_args!("  {name:12}{:>17}  {behind:>10}  {meaning}\n", plain(text)));
         }

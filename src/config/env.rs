@@ -479,10 +479,8 @@ mod tests {
             (&[("SINK_TYPE", "starrocks")], &["SINK_TYPE is an old name without effect: StarRocks is the only sink"]),
             (
                 &[("SNAPSHOT_CHUNK_SIZE", "1")],
-                &[
-                    "SNAPSHOT_CHUNK_SIZE is an old name without effect: it tunes the first copy of existing rows, which \
-                   is not in this version",
-                ],
+                &["SNAPSHOT_CHUNK_SIZE is an old name without effect: it tunes the first copy of existing rows, \
+                     which is not in this version"],
             ),
             (
                 &[("SINK_SNOWFLAKE_PRIVATE_KEY", "CANARY")],

@@ -30,17 +30,12 @@ passwords left out; `sluicegate check` tries both databases.
   `SINK_PASSWORD`. The file holds one line of UTF-8, at most 64 KiB. Setting both is an error.
 - Settings marked *live* can change while running, by the gRPC call `ReloadConfig`. The others change with a restart.
 - A wrong value never becomes a default. Everything that is wrong is told at once, and the exit code is 78.
+- A name that begins like ours and is none is an error, with the nearest name: most likely it is misspelt.
 ";
 
 /// The reference page, Markdown.
 pub fn page() -> String {
     let mut page = INTRO.to_owned();
-    push(
-        &mut page,
-        format_args!(
-            "- A name that begins like ours and is none is an error, with the nearest name: most likely it is misspelt.\n"
-        ),
-    );
     push(&mut page, format_args!("  Ours begin with {}.\n", list(FAMILIES)));
     for group in Group::ALL {
         push(&mut page, format_args!("\n## {}\n\n", group.title()));

@@ -1,5 +1,6 @@
 //! The real binary without databases: what it says, and its exit codes.
 
+use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -148,6 +149,11 @@ fn without_databases_it_answers_obeys_and_stops() {
     let log = std::fs::read_to_string(&log).unwrap();
     assert_eq!(ended.code(), Some(0), "{log}");
     assert!(!log.contains(CANARY), "{log}");
+    for line in log.lines() {
+        let fields: BTreeMap<String, sonic_rs::Value> = sonic_rs::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        assert!(fields.contains_key("timestamp") && fields.contains_key("level"), "{line}");
+        assert!(fields.keys().all(|name| line.matches(&format!("\"{name}\":")).count() == 1), "a field twice: {line}");
+    }
 }
 
 #[test]
