@@ -182,7 +182,8 @@ pub(super) async fn matching(client: &Client, patterns: &[TablePattern]) -> Resu
     let schemas: Vec<&str> = patterns.iter().map(|pattern| pattern.schema.as_str()).collect();
     let names: Vec<Option<&str>> = patterns.iter().map(|pattern| pattern.table.as_deref()).collect();
     let statement = format!("{RELATION}{MATCHING}");
-    let rows = client.query(&statement, &[&schemas, &names]).await.map_err(|error| query_reason(&error, "reading tables"))?;
+    let rows =
+        client.query(&statement, &[&schemas, &names]).await.map_err(|error| query_reason(&error, "reading tables"))?;
     complete(client, rows).await
 }
 

@@ -356,12 +356,7 @@ COMMENT ON TABLE {0} IS {1};",
 }
 
 /// The reason if the table can neither be used nor made.
-pub(super) fn finding(
-    access: &Access,
-    schema: &str,
-    role: &str,
-    may_create_schema: bool,
-) -> Option<Reason> {
+pub(super) fn finding(access: &Access, schema: &str, role: &str, may_create_schema: bool) -> Option<Reason> {
     let usable = match (access.schema_exists, access.table_exists) {
         (false, _) => may_create_schema,
         (true, false) => access.usage && access.create,

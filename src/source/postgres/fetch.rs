@@ -117,6 +117,7 @@ fn refused(error: &tokio_postgres::Error, schema: &TableSchema, doing: &str) -> 
     }
     let object = schema.name.to_string();
     let message = format!("{doing}: a column is gone or was renamed since the change");
-    let remedy = "set REPLICA IDENTITY FULL on the table before changing its columns; load the row again by other means";
+    let remedy =
+        "set REPLICA IDENTITY FULL on the table before changing its columns; load the row again by other means";
     Reason::new("TABLE_CHANGED", Class::Wait, object, message, remedy)
 }

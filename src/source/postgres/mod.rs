@@ -34,6 +34,9 @@ mod types;
 mod watcher;
 mod wire;
 
+#[cfg(test)]
+mod live_tests;
+
 use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};

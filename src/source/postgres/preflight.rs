@@ -90,7 +90,8 @@ const SERVER: &str = "
 
 /// Reads the facts.
 pub(super) async fn inspect(client: &Client) -> Result<Server, Reason> {
-    let row = client.query_one(SERVER, &[]).await.map_err(|error| query_reason(&error, "reading the server's settings"))?;
+    let row =
+        client.query_one(SERVER, &[]).await.map_err(|error| query_reason(&error, "reading the server's settings"))?;
     let flushed: Option<PgLsn> = row.get(10);
     Ok(Server {
         version: row.get(0),
@@ -166,9 +167,8 @@ pub(super) fn notes(server: &Server) -> Vec<String> {
         None => "max_slot_wal_keep_size has no bound: if we are away for long, WAL fills the server's disk".to_owned(),
     });
     if let Some(seconds) = server.slot_idle_seconds {
-        notes.push(format!(
-            "idle_replication_slot_timeout is {seconds} s: if we are away for longer, the slot is lost"
-        ));
+        notes
+            .push(format!("idle_replication_slot_timeout is {seconds} s: if we are away for longer, the slot is lost"));
     }
     if server.encoding == "SQL_ASCII" {
         notes.push(

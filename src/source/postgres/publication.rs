@@ -12,9 +12,9 @@ use std::str::FromStr;
 use tokio_postgres::Client;
 
 use super::catalog::Kind;
-use super::selection::Selected;
 use super::catalog::quoted;
 use super::quote::{identifier, literal};
+use super::selection::Selected;
 use super::sqlstate::query_reason;
 use crate::model::{Class, Reason, TableName};
 
@@ -363,8 +363,10 @@ pub(super) async fn fingerprint(
 ) -> Result<Fingerprint, Reason> {
     let schemas = if version >= WITH_FILTERS { ROW_VERSIONS_OF_SCHEMAS } else { "" };
     let statement = format!("{ROW_VERSIONS}{schemas}");
-    let rows =
-        client.query(&statement, &[&name, &tables]).await.map_err(|error| query_reason(&error, "reading the publication"))?;
+    let rows = client
+        .query(&statement, &[&name, &tables])
+        .await
+        .map_err(|error| query_reason(&error, "reading the publication"))?;
     let mut fingerprint = Fingerprint::default();
     for row in &rows {
         // Words that the statement itself builds always fit.

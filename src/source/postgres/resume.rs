@@ -86,7 +86,8 @@ pub(super) enum Start {
     Create,
 }
 
-const LOAD_AGAIN: &str = "start anew with the statements, and load the rows that changed meanwhile again by other means";
+const LOAD_AGAIN: &str =
+    "start anew with the statements, and load the rows that changed meanwhile again by other means";
 
 /// Statements that forget slot and position, so that the next setup starts anew.
 pub(super) fn start_anew(facts: &Facts<'_>) -> String {

@@ -11,7 +11,6 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Client;
 
-
 use super::catalog::{self, quoted};
 use super::checkpoints::{self, Access, Lineage, PgCheckpoints};
 use super::preflight::{self, Server};
@@ -60,11 +59,7 @@ pub(super) async fn inspect(client: &Client, options: &Options) -> Result<Inspec
     let selection = selection::select(&options.tables, &relations, own_schema, &server.role, mode);
     let ids: Vec<u32> = selection.names().into_keys().collect();
     let access = checkpoints::access(client, own_schema).await?;
-    let checkpoint = if access.usage && access.write {
-        checkpoints::stored(client, options).await
-    } else {
-        Ok(None)
-    };
+    let checkpoint = if access.usage && access.write { checkpoints::stored(client, options).await } else { Ok(None) };
     Ok(Inspection {
         publication: publication::inspect(client, server.version, &options.publication, &ids).await?,
         slot: slot::inspect(client, server.version, &options.slot).await?,
@@ -292,7 +287,8 @@ async fn existing_rows(
             rows if rows >= 1.0 => _ = write!(about, "about {rows:.0} rows"),
             _ => {
                 let sql = format!("SELECT EXISTS (SELECT FROM {})", quoted(&relation.name));
-                let row = client.query_one(&sql, &[]).await.map_err(|error| query_reason(&error, "looking for rows"))?;
+                let row =
+                    client.query_one(&sql, &[]).await.map_err(|error| query_reason(&error, "looking for rows"))?;
                 if row.get(0) {
                     about.push_str("rows");
                 }

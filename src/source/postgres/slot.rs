@@ -153,8 +153,7 @@ pub(super) fn lost(name: &str, slot: &Slot, start_anew: &str) -> Reason {
 fn in_use(name: &str, holder: &Holder) -> Reason {
     let application = holder.application.as_deref().filter(|name| !name.is_empty()).unwrap_or("unknown");
     let address = holder.address.as_deref().unwrap_or("a local or hidden address");
-    let message =
-        format!("slot {name} is in use by process {} ({application}) from {address}", holder.pid);
+    let message = format!("slot {name} is in use by process {} ({application}) from {address}", holder.pid);
     let remedy = "stop the other reader; if it is a broken connection, the server ends it after wal_sender_timeout";
     Reason::new("SLOT_IN_USE", Class::Retry, name, message, remedy)
         .with_sql(format!("SELECT pg_catalog.pg_terminate_backend({});", holder.pid))
@@ -185,12 +184,7 @@ const PREPARED: &str = "
 ///
 /// `statement_timeout` does not end that wait and cancelling does, so `observer`, a second connection of the same
 /// role, cancels it.
-pub(super) async fn create(
-    worker: &Client,
-    observer: &Client,
-    name: &str,
-    patience: Duration,
-) -> Result<Lsn, Reason> {
+pub(super) async fn create(worker: &Client, observer: &Client, name: &str, patience: Duration) -> Result<Lsn, Reason> {
     let make = |error| query_reason(&error, "creating the slot");
     let row = worker.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await.map_err(make)?;
     let pid: i32 = row.get(0);
@@ -281,7 +275,11 @@ mod tests {
             ("lost", |s| s.wal_status = "lost".into(), &["SLOT_LOST"]),
             ("invalidated", |s| s.invalidated = Some("idle_timeout".into()), &["SLOT_LOST"]),
             ("in use", holder, &["SLOT_IN_USE"]),
-            ("lost with another plugin", |s| (s.plugin, s.wal_status) = ("x".into(), "lost".into()), &["SLOT_UNUSABLE"]),
+            (
+                "lost with another plugin",
+                |s| (s.plugin, s.wal_status) = ("x".into(), "lost".into()),
+                &["SLOT_UNUSABLE"],
+            ),
         ];
         for (case, change, want) in cases {
             let mut slot = fine();

@@ -77,6 +77,12 @@ impl Watch {
     pub(super) fn counting(self, decoded: Arc<AtomicI64>) -> Self {
         Watch { decoded, ..self }
     }
+
+    /// Looks that often.
+    #[cfg(test)]
+    pub(super) fn every(self, period: Duration) -> Self {
+        Watch { period, ..self }
+    }
 }
 
 /// Watches until the stream must end, and says why. `shutdown_notice` is true from the moment
@@ -182,9 +188,7 @@ const TABLE_CODES: [&str; 4] = ["TABLE_DROPPED", "TABLE_RENAMED", "KEY_CHANGED",
 fn judge_tables(watch: &Watch, relations: &[Relation], meter: &SourceMeter) {
     let reasons = table_reasons(&watch.tables, relations);
     let found: BTreeSet<(&str, &str)> = reasons.iter().map(|reason| (reason.code, reason.object.as_str())).collect();
-    meter.clear(|reason| {
-        TABLE_CODES.contains(&reason.code) && !found.contains(&(reason.code, reason.object.as_str()))
-    });
+    meter.clear(|reason| TABLE_CODES.contains(&reason.code) && !found.contains(&(reason.code, reason.object.as_str())));
     for reason in reasons {
         meter.raise(reason);
     }
