@@ -152,7 +152,7 @@ impl Failure {
 
 fn no_answer(doing: &str) -> Reason {
     let message = format!("{doing}: the server did not answer within {} s", PATIENCE.as_secs());
-    Reason::new("SOURCE_UNREACHABLE", Class::Retry, "server", message, "it is tried again until the server answers")
+    Reason::new("SOURCE_UNREACHABLE", Class::Retry, "server", message, "It is tried again until the server answers.")
 }
 
 impl Store for PgCheckpoints {
@@ -160,8 +160,13 @@ impl Store for PgCheckpoints {
         self.exchange(None).await
     }
 
+    /// Stores position and pause of `checkpoint`; what they rest on is taken from the last setup.
     async fn save(&self, checkpoint: &Checkpoint) -> Result<(), Reason> {
-        self.exchange(Some(checkpoint)).await.map(drop)
+        let Some(checkpoint) = self.at(checkpoint.lsn, checkpoint.paused) else {
+            let message = "a checkpoint is to be stored before setup has succeeded";
+            return Err(Reason::new("CHECKPOINT_INVALID", Class::Bug, &self.pipeline, message, "Report it."));
+        };
+        self.exchange(Some(&checkpoint)).await.map(drop)
     }
 }
 
@@ -218,7 +223,7 @@ fn newer(pipeline: &str, format: i32) -> Reason {
     let message = format!(
         "the checkpoint of pipeline {pipeline} has format {format}, and this version of Sluicegate knows {FORMAT}"
     );
-    Reason::new("CHECKPOINT_FORMAT", Class::Wait, pipeline, message, "run the newer version that wrote it")
+    Reason::new("CHECKPOINT_FORMAT", Class::Wait, pipeline, message, "Run the newer version that wrote it.")
 }
 
 /// Writes a checkpoint, durably: `synchronous_commit` may be off for the role, and a checkpoint that is lost in a
@@ -272,7 +277,7 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
         "the checkpoint of pipeline {pipeline} is at {kept} and was to go back to {lsn}: another process stores it, \
          or it was changed by hand"
     );
-    let remedy = "see that only one process runs this pipeline; each needs a PIPELINE name of its own";
+    let remedy = "See that only one process runs this pipeline. Each needs a PIPELINE name of its own.";
     Err(Failure::Reason(Reason::new("CHECKPOINT_INVALID", Class::Resync, pipeline, message, remedy)))
 }
 
@@ -306,6 +311,13 @@ pub(super) struct Access {
     pub(super) table_exists: bool,
     /// SELECT, INSERT and UPDATE on the table.
     pub(super) write: bool,
+}
+
+impl Access {
+    /// Whether what is stored can be read, or nothing is.
+    pub(super) fn readable(&self) -> bool {
+        !self.table_exists || self.usage && self.write
+    }
 }
 
 const ACCESS: &str = "
@@ -373,7 +385,7 @@ pub(super) fn finding(access: &Access, schema: &str, role: &str, may_create_sche
         return None;
     }
     let message = format!("role {role} can neither use nor make the checkpoint table {}", table(schema));
-    let remedy = "let a superuser or the database's owner run the statements";
+    let remedy = "Let a superuser or the database's owner run the statements.";
     let role = identifier(role);
     let grants = format!(
         "GRANT USAGE ON SCHEMA {} TO {role};\nGRANT SELECT, INSERT, UPDATE ON {} TO {role};",

@@ -107,7 +107,7 @@ fn row(answer: &SimpleQueryRow, columns: usize) -> Option<Row> {
 fn not_utf8(schema: &TableSchema) -> Reason {
     let object = schema.name.to_string();
     let message = format!("reading rows of {object} again: a value is not UTF-8");
-    Reason::new("SOURCE_ENCODING", Class::Wait, object, message, "store text as UTF-8 in the source")
+    Reason::new("SOURCE_ENCODING", Class::Wait, object, message, "Store text as UTF-8 in the source.")
 }
 
 /// Columns that are gone are told apart: the stream will tell of the change.
@@ -118,6 +118,6 @@ fn refused(error: &tokio_postgres::Error, schema: &TableSchema, doing: &str) -> 
     let object = schema.name.to_string();
     let message = format!("{doing}: a column is gone or was renamed since the change");
     let remedy =
-        "set REPLICA IDENTITY FULL on the table before changing its columns; load the row again by other means";
+        "Set REPLICA IDENTITY FULL on the table before changing its columns. Load the row again by other means.";
     Reason::new("TABLE_CHANGED", Class::Wait, object, message, remedy)
 }

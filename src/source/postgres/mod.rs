@@ -35,6 +35,9 @@ mod types;
 mod watcher;
 mod wire;
 
+#[cfg(test)]
+mod live_tests;
+
 use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use checkpoints::PgCheckpoints;

@@ -121,34 +121,34 @@ pub(super) fn findings(server: &Server, slot_exists: bool, slot_active: bool) ->
     let mut findings = Vec::new();
     if server.version < OLDEST {
         let message = format!("the server is version {}; 14 is the oldest that works", server.version / 10_000);
-        findings.push(wait("SOURCE_VERSION", "server", message, "upgrade the server", String::new()));
+        findings.push(wait("SOURCE_VERSION", "server", message, "Upgrade the server.", String::new()));
     }
     if server.in_recovery {
         let message = "the server is a standby: publication and checkpoint cannot be written there".to_owned();
-        let remedy = "name the primary in SOURCE_URL; a standby that is promoted is taken up by itself";
+        let remedy = "Name the primary in SOURCE_URL. A standby that is promoted is taken up by itself.";
         findings.push(wait("SOURCE_IS_STANDBY", "server", message, remedy, String::new()));
     }
     let rises_by_itself = server.effective_wal_level.is_some() && server.wal_level == "replica";
     if server.wal_level != "logical" && !rises_by_itself {
         let message = format!("wal_level is {}, and row changes need logical", server.wal_level);
-        let remedy = "set it and restart PostgreSQL (on managed servers: their parameter for logical replication)";
+        let remedy = "Set it and restart PostgreSQL (on managed servers: their parameter for logical replication).";
         let sql = "ALTER SYSTEM SET wal_level = 'logical';".to_owned();
         findings.push(wait("SOURCE_WAL_LEVEL", "wal_level", message, remedy, sql));
     }
     if !server.may_replicate {
         let message = format!("role {} may not replicate", server.role);
-        let remedy = "let a superuser run the statement (on Amazon RDS: GRANT rds_replication TO the role)";
+        let remedy = "Let a superuser run the statement (on Amazon RDS: GRANT rds_replication TO the role).";
         let sql = format!("ALTER ROLE {} REPLICATION;", identifier(&server.role));
         findings.push(wait("SOURCE_PRIVILEGE", "REPLICATION", message, remedy, sql));
     }
     let limits = [
-        ("max_replication_slots", server.slots, !slot_exists, "drop slots that nobody uses, or raise it"),
-        ("max_wal_senders", server.senders, !slot_active, "end replication that nobody uses, or raise it"),
+        ("max_replication_slots", server.slots, !slot_exists, "Drop slots that nobody uses, or raise it"),
+        ("max_wal_senders", server.senders, !slot_active, "End replication that nobody uses, or raise it"),
     ];
     for (setting, limit, needed, remedy) in limits {
         if needed && limit.reached() {
             let message = format!("all {} of {setting} are in use", limit.max);
-            let remedy = format!("{remedy} and restart PostgreSQL");
+            let remedy = format!("{remedy} and restart PostgreSQL.");
             let sql = format!("ALTER SYSTEM SET {setting} = {};", limit.max.max(5) * 2);
             findings.push(wait("SOURCE_LIMIT", setting, message, &remedy, sql));
         }

@@ -223,7 +223,7 @@ pub(super) fn findings(name: &str, publication: &Publication, selected: &[Select
     if !publication.lacks.is_empty() {
         let message = format!("publication {name} does not publish {}", publication.lacks.join(", "));
         let sql = format!("ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, truncate');");
-        findings.push(finding("PUBLICATION_OPTIONS", message, "let it publish all four kinds of change", sql));
+        findings.push(finding("PUBLICATION_OPTIONS", message, "Let it publish all four kinds of change.", sql));
     }
     let partitioned = selected.iter().find(|table| table.relation.kind == Kind::Partitioned);
     if let (false, Some(table)) = (publication.via_root, partitioned) {
@@ -232,12 +232,12 @@ pub(super) fn findings(name: &str, publication: &Publication, selected: &[Select
             table.relation.name
         );
         let sql = format!("ALTER PUBLICATION {quoted} SET (publish_via_partition_root = true);");
-        findings.push(finding("PUBLICATION_OPTIONS", message, "switch it on", sql));
+        findings.push(finding("PUBLICATION_OPTIONS", message, "Switch it on.", sql));
     }
     let names: Vec<String> = plan.add.iter().map(ToString::to_string).collect();
     if !names.is_empty() && publication.all_tables {
         let message = format!("publication {name} publishes all tables, but not {} by itself", names.join(", "));
-        let remedy = "name the partitioned table in TABLES instead of its partitions";
+        let remedy = "Name the partitioned table in TABLES instead of its partitions.";
         findings.push(finding("PUBLICATION_OPTIONS", message, remedy, String::new()));
     } else if let Some(reason) = may_change(name, publication.owned, selected, plan, &names) {
         findings.push(reason);
@@ -254,7 +254,7 @@ fn may_change(name: &str, owned: bool, selected: &[Selected], plan: &Plan, names
     let message =
         format!("publication {name} lacks {}, and our role does not own both publication and tables", names.join(", "));
     let sql = Plan { remove: Vec::new(), ..plan.clone() }.sql(name, "");
-    let remedy = "run the statement as an owner of both";
+    let remedy = "Run the statement as an owner of both.";
     Some(Reason::new("SOURCE_PRIVILEGE", Class::Wait, name, message, remedy).with_sql(sql))
 }
 
@@ -275,7 +275,7 @@ pub(super) fn may_create(
          and ownership of every table"
     );
     let sql = Plan::new(None, selected, pipeline).sql(name, pipeline);
-    let remedy = "run the statement as the tables' owner or as superuser";
+    let remedy = "Run the statement as the tables' owner or as superuser.";
     Some(Reason::new("SOURCE_PRIVILEGE", Class::Wait, name, message, remedy).with_sql(sql))
 }
 

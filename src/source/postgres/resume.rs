@@ -87,16 +87,19 @@ pub(super) enum Start {
 }
 
 const LOAD_AGAIN: &str =
-    "start anew with the statements, and load the rows that changed meanwhile again by other means";
+    "Start anew with the statements, and load the rows that changed meanwhile again by other means.";
 
-/// Statements that forget slot and position, so that the next setup starts anew.
-pub(super) fn start_anew(facts: &Facts<'_>) -> String {
-    let forget = format!(
-        "DELETE FROM {}.checkpoints WHERE pipeline = {};",
-        identifier(facts.checkpoint_schema),
-        literal(facts.pipeline)
-    );
-    if facts.slot.is_some() { format!("{}\n{forget}", slot::drop_sql(facts.slot_name)) } else { forget }
+/// Statements that forget the position, and the slot if there is one, so that the next setup starts anew.
+pub(super) fn start_anew(schema: &str, pipeline: &str, slot: Option<&str>) -> String {
+    let forget = format!("DELETE FROM {}.checkpoints WHERE pipeline = {};", identifier(schema), literal(pipeline));
+    slot.map_or_else(|| forget.clone(), |slot| format!("{}\n{forget}", slot::drop_sql(slot)))
+}
+
+impl Facts<'_> {
+    /// See [`start_anew`].
+    pub(super) fn start_anew(&self) -> String {
+        start_anew(self.checkpoint_schema, self.pipeline, self.slot.map(|_| self.slot_name))
+    }
 }
 
 /// Decides where to start.
@@ -121,24 +124,24 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Reason> {
             "slot {name} exists and publication {} does not: changes between the two could not be decoded",
             facts.publication_name
         );
-        let remedy = "drop the slot if nobody needs it, so that both are made in the right order; or set SLOT to \
-                      another name";
+        let remedy = "Drop the slot if nobody needs it, so that both are made in the right order; or set SLOT to \
+                      another name.";
         return Err(Reason::new("PUBLICATION_MISSING", Class::Wait, facts.publication_name, message, remedy)
             .with_sql(slot::drop_sql(name)));
     }
     if slot.decoded > 0 {
         let message = format!("slot {name} has been read by someone, and there is no checkpoint of ours for it");
-        return reason("SLOT_NOT_OURS", message, "set SLOT to another name, or drop this slot if nobody needs it");
+        return reason("SLOT_NOT_OURS", message, "Set SLOT to another name, or drop this slot if nobody needs it.");
     }
     if slot.confirmed == Lsn::INVALID {
         let message = format!("slot {name} is still being made, or its position is unknown");
-        return reason("SLOT_UNUSABLE", message, "wait until it is made, or drop it");
+        return reason("SLOT_UNUSABLE", message, "Wait until it is made, or drop it.");
     }
     Ok(Start::Adopt(Incarnation { first: slot.confirmed, decoded: slot.decoded }))
 }
 
 fn resume(facts: &Facts<'_>, checkpoint: &Checkpoint) -> Result<Start, Vec<Reason>> {
-    let sql = start_anew(facts);
+    let sql = facts.start_anew();
     let gap = |code, object: &str, message: String, remedy: &str| {
         Reason::new(code, Class::Resync, object, message, remedy).with_sql(sql.clone())
     };
@@ -186,8 +189,10 @@ fn readable(facts: &Facts<'_>, checkpoint: &Checkpoint, gap: &Gap<'_>) -> Result
     };
     if checkpoint.slot != facts.slot_name {
         let mut reason = invalid(format!("belongs to slot {}, not {}", checkpoint.slot, facts.slot_name));
-        reason.remedy =
-            format!("set SLOT to {} again, or give the pipeline another name, or start anew", checkpoint.slot);
+        reason.remedy = format!(
+            "Set SLOT to {} again, or give the pipeline another name, or start anew with the statements.",
+            checkpoint.slot
+        );
         return Err(reason);
     }
     if checkpoint.lsn == Lsn::INVALID {
@@ -211,8 +216,8 @@ fn other_source(facts: &Facts<'_>, checkpoint: &Checkpoint, gap: &Gap<'_>) -> Op
     } else {
         return None;
     };
-    let remedy = "point SOURCE_URL to the former server, or start anew with the statements and load all rows again by \
-                  other means";
+    let remedy = "Point SOURCE_URL to the former server, or start anew with the statements and load all rows again by \
+                  other means.";
     Some(gap("SOURCE_CHANGED", "server", message, remedy))
 }
 
@@ -249,7 +254,7 @@ fn publication_gap(facts: &Facts<'_>, checkpoint: &Checkpoint, gap: &Gap<'_>) ->
         }
     };
     let gaps = facts.fingerprint.gaps_since(&older, facts.tables);
-    (!gaps.is_empty()).then(|| publication::changed(name, &gaps, LOAD_AGAIN, &start_anew(facts)))
+    (!gaps.is_empty()).then(|| publication::changed(name, &gaps, LOAD_AGAIN, &facts.start_anew()))
 }
 
 #[cfg(test)]

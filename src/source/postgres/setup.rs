@@ -60,7 +60,8 @@ pub(super) async fn inspect(client: &Client, options: &Options) -> Result<Inspec
     let selection = selection::select(&options.tables, &relations, own_schema, &server.role, mode);
     let ids: Vec<u32> = selection.names().into_keys().collect();
     let access = checkpoints::access(client, own_schema).await?;
-    let checkpoint = if access.usage && access.write { checkpoints::stored(client, options).await } else { Ok(None) };
+    let checkpoint =
+        if access.table_exists && access.readable() { checkpoints::stored(client, options).await } else { Ok(None) };
     Ok(Inspection {
         publication: publication::inspect(client, server.version, &options.publication, &ids).await?,
         slot: slot::inspect(client, server.version, &options.slot).await?,
@@ -152,11 +153,11 @@ pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason
     }
     findings.extend(inspection.known().err().into_iter().flatten());
     if let Some(slot) = slot {
-        let start_anew = inspection.with_facts(options, resume::start_anew);
+        let start_anew = inspection.with_facts(options, |facts| facts.start_anew());
         findings.extend(slot::findings(&options.slot, slot, &server.database, &start_anew));
     }
-    let usable = !findings.iter().any(|reason| reason.code == "SLOT_UNUSABLE");
-    // Where to start on a slot that is no slot for us is no question.
+    // Where to start is no question on a slot that is none for us, nor without sight of the checkpoint.
+    let usable = !findings.iter().any(|reason| reason.code == "SLOT_UNUSABLE") && access.readable();
     findings.extend(usable.then(|| inspection.start(options).err()).flatten().into_iter().flatten());
     findings
 }

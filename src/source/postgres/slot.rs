@@ -129,7 +129,7 @@ pub(super) fn findings(name: &str, slot: &Slot, database: &str, start_anew: &str
     ];
     for (_, what) in unusable.iter().filter(|(found, _)| *found) {
         let message = format!("slot {name} {what}");
-        let remedy = "set SLOT to another name, or drop this slot if nobody needs it";
+        let remedy = "Set SLOT to another name, or drop this slot if nobody needs it.";
         findings.push(Reason::new("SLOT_UNUSABLE", Class::Wait, name, message, remedy).with_sql(drop_sql(name)));
     }
     if findings.is_empty() && slot.is_lost() {
@@ -145,8 +145,8 @@ pub(super) fn findings(name: &str, slot: &Slot, database: &str, start_anew: &str
 pub(super) fn lost(name: &str, slot: &Slot, start_anew: &str) -> Reason {
     let why = slot.invalidated.as_deref().unwrap_or("the WAL it needs was removed");
     let message = format!("slot {name} is lost ({why}): the changes after {} cannot be had any more", slot.confirmed);
-    let remedy = "start anew with the statements and load the tables' rows again; raise max_slot_wal_keep_size (or \
-                  idle_replication_slot_timeout) so that it does not happen again";
+    let remedy = "Start anew with the statements and load the tables' rows again. Raise max_slot_wal_keep_size (or \
+                  idle_replication_slot_timeout) so that it does not happen again.";
     Reason::new("SLOT_LOST", Class::Resync, name, message, remedy).with_sql(start_anew)
 }
 
@@ -154,7 +154,7 @@ fn in_use(name: &str, holder: &Holder) -> Reason {
     let application = holder.application.as_deref().filter(|name| !name.is_empty()).unwrap_or("unknown");
     let address = holder.address.as_deref().unwrap_or("a local or hidden address");
     let message = format!("slot {name} is in use by process {} ({application}) from {address}", holder.pid);
-    let remedy = "stop the other reader; if it is a broken connection, the server ends it after wal_sender_timeout";
+    let remedy = "Stop the other reader. If it is a broken connection, the server ends it after wal_sender_timeout.";
     Reason::new("SLOT_IN_USE", Class::Retry, name, message, remedy)
         .with_sql(format!("SELECT pg_catalog.pg_terminate_backend({});", holder.pid))
 }
@@ -241,7 +241,7 @@ fn blocked(name: &str, patience: Duration, blockers: &[Blocker]) -> Reason {
     let words: Vec<&str> = blockers.iter().map(|blocker| blocker.words.as_str()).collect();
     let list = if words.is_empty() { "transactions that ended meanwhile".to_owned() } else { words.join("; ") };
     let message = format!("slot {name} could not be made within {} s: it waits for {list}", patience.as_secs());
-    let remedy = "let these transactions end, or end them; it is tried again";
+    let remedy = "Let these transactions end, or end them. It is tried again.";
     let ends = blockers.iter().filter_map(|blocker| blocker.pid);
     let sql: Vec<String> = ends.map(|pid| format!("SELECT pg_catalog.pg_terminate_backend({pid});")).collect();
     Reason::new("SLOT_CREATE_BLOCKED", Class::Retry, name, message, remedy).with_sql(sql.join("\n"))

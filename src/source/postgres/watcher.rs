@@ -17,6 +17,7 @@ use tokio_postgres::{Client, Error};
 use super::catalog::{self, Relation};
 use super::client::Driver;
 use super::publication::{self, Fingerprint};
+use super::resume;
 use super::selection::Selected;
 use super::slot::{self, Slot};
 use super::sqlstate::query_reason;
@@ -33,13 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A slot is at risk when less than this part of what it may hold back is left.
 const RISK_PART: i64 = 4;
 
-const GAP_REMEDY: &str = "start anew with a new slot, and load the tables' rows again";
+const GAP_REMEDY: &str = "Start anew with the statements, and load the tables' rows again by other means.";
 
 /// What is watched, as setup left it.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
     slot: String,
     publication: String,
+    checkpoint_schema: String,
+    pipeline: String,
     version: i32,
     tables: BTreeMap<u32, Watched>,
     fingerprint: Fingerprint,
@@ -65,6 +68,8 @@ impl Watch {
         Watch {
             slot: options.slot.clone(),
             publication: options.publication.clone(),
+            checkpoint_schema: options.checkpoint_schema.clone(),
+            pipeline: options.pipeline.clone(),
             version,
             tables: tables.iter().map(|table| (table.relation.id, watched(table))).collect(),
             fingerprint,
@@ -76,6 +81,16 @@ impl Watch {
     /// Notes how many transactions were decoded from the slot there.
     pub(super) fn counting(self, decoded: Arc<AtomicI64>) -> Self {
         Watch { decoded, ..self }
+    }
+
+    fn start_anew(&self, slot: Option<&str>) -> String {
+        resume::start_anew(&self.checkpoint_schema, &self.pipeline, slot)
+    }
+
+    /// Looks that often.
+    #[cfg(test)]
+    pub(super) fn every(self, period: Duration) -> Self {
+        Watch { period, ..self }
     }
 }
 
@@ -120,7 +135,7 @@ fn closed(error: Option<&Error>) -> Reason {
             Class::Retry,
             "server",
             "watching the source: the connection ended or the server did not answer",
-            "it is tried again until the server answers",
+            "It is tried again until the server answers.",
         ),
     }
 }
@@ -140,11 +155,12 @@ fn judge_slot(watch: &Watch, slot: Option<&Slot>, meter: &SourceMeter) -> Result
     let name = &watch.slot;
     let Some(slot) = slot else {
         let message = format!("slot {name} is gone");
-        return Err(Reason::new("SLOT_MISSING", Class::Resync, name, message, GAP_REMEDY));
+        let reason = Reason::new("SLOT_MISSING", Class::Resync, name, message, GAP_REMEDY);
+        return Err(reason.with_sql(watch.start_anew(None)));
     };
     meter.slot_health(slot.health());
     if slot.is_lost() {
-        return Err(slot::lost(name, slot, ""));
+        return Err(slot::lost(name, slot, &watch.start_anew(Some(name))));
     }
     // The counter of a slot that was made anew starts at 0; the highest one seen is what tells.
     watch.decoded.fetch_max(slot.decoded, Relaxed);
@@ -164,8 +180,8 @@ fn at_risk(name: &str, slot: &Slot) -> Option<Reason> {
         _ => return None,
     };
     let message = format!("slot {name} holds back {retained} bytes of WAL ({}){left}", slot.wal_status);
-    let remedy = "see why the pipeline is behind (sink, pause, long transactions in the source), or raise \
-                  max_slot_wal_keep_size";
+    let remedy = "See why the pipeline is behind (sink, pause, long transactions in the source), or raise \
+                  max_slot_wal_keep_size.";
     Some(Reason::new("SLOT_AT_RISK", Class::Retry, name, message, remedy))
 }
 
@@ -174,7 +190,11 @@ fn judge_publication(watch: &Watch, relations: &[Relation], now: &Fingerprint) -
     let alive: BTreeMap<u32, TableName> =
         relations.iter().filter_map(|r| Some((r.id, watch.tables.get(&r.id)?.name.clone()))).collect();
     let gaps = now.gaps_since(&watch.fingerprint, &alive);
-    if gaps.is_empty() { Ok(()) } else { Err(publication::changed(&watch.publication, &gaps, GAP_REMEDY, "")) }
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    let start_anew = watch.start_anew(Some(&watch.slot));
+    Err(publication::changed(&watch.publication, &gaps, GAP_REMEDY, &start_anew))
 }
 
 const TABLE_CODES: [&str; 4] = ["TABLE_DROPPED", "TABLE_RENAMED", "KEY_CHANGED", "IDENTITY_CHANGED"];
@@ -199,12 +219,12 @@ fn table_reasons(tables: &BTreeMap<u32, Watched>, relations: &[Relation]) -> Vec
         };
         let Some(relation) = by_id.get(id) else {
             let message = format!("table {object} was dropped; the target keeps its rows");
-            reason("TABLE_DROPPED", message, "take it out of TABLES; if it was created again, start anew for it");
+            reason("TABLE_DROPPED", message, "Take it out of TABLES, or restart if it was created again.");
             continue;
         };
         if relation.name != table.name {
             let message = format!("table {object} is now called {}", relation.name);
-            reason("TABLE_RENAMED", message, "rename it back, or put its new name into TABLES and restart");
+            reason("TABLE_RENAMED", message, "Rename it back, or put its new name into TABLES and restart.");
         }
         let key = catalog::key(table.identity, &relation.indexes).map(|index| &index.columns);
         if relation.identity != table.identity {
@@ -212,12 +232,39 @@ fn table_reasons(tables: &BTreeMap<u32, Watched>, relations: &[Relation]) -> Vec
                 "the replica identity of {object} was changed from {:?} to {:?}",
                 table.identity, relation.identity
             );
-            reason("IDENTITY_CHANGED", message, "change it back, or restart to check it anew");
+            reason("IDENTITY_CHANGED", message, "Change it back, or restart to check it anew.");
         } else if key != Some(&table.key) {
             let now = key.map_or_else(|| "none".to_owned(), |key| key.join(", "));
             let message = format!("the key of {object} was {} and is now: {now}", table.key.join(", "));
-            reason("KEY_CHANGED", message, "change it back; the target's key cannot follow");
+            reason("KEY_CHANGED", message, "Change it back: the target's key cannot follow.");
         }
     }
     reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_in_danger_is_told_early() {
+        // wal_status, bytes left, bytes it may hold back, whether it is at risk
+        let cases = [
+            ("reserved", None, None, false),
+            ("reserved", Some(90), Some(100), false),
+            ("reserved", Some(25), Some(100), false),
+            ("reserved", Some(24), Some(100), true),
+            ("reserved", Some(-1), Some(100), true),
+            ("extended", None, None, true),
+            ("unreserved", Some(0), Some(100), true),
+            ("", None, None, false),
+        ];
+        for (wal_status, safe_bytes, keep_bytes, want) in cases {
+            let slot = Slot { wal_status: wal_status.into(), safe_bytes, keep_bytes, ..Slot::default() };
+            let reason = at_risk("s", &slot);
+            assert_eq!(reason.is_some(), want, "{slot:?}");
+            // It is told early; nothing is wrong yet that would make the service unfit.
+            assert!(reason.is_none_or(|reason| reason.class == Class::Retry));
+        }
+    }
 }
