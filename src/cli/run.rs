@@ -32,6 +32,7 @@ pub(super) fn run(env: &impl Env) -> Exit {
         Err(problems) => return refuse(&problems),
     };
     start_logging(&settings.log);
+    end_on_panic();
     info!(version = VERSION.as_str(), pipeline = settings.pipeline, "sluicegate starts");
     for note in &settings.notes {
         warn!("{note}");
@@ -48,6 +49,16 @@ pub(super) fn run(env: &impl Env) -> Exit {
             Exit::No
         }
     }
+}
+
+/// A part that broke off must not leave a pipeline behind that only looks alive: whichever thread panics, the process
+/// ends with a report. What was not durable is read again at the next start.
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(1);
+    }));
 }
 
 async fn replicate(settings: Settings) -> Exit {

@@ -56,6 +56,19 @@ impl Schedule {
     }
 }
 
+/// The operator's pause, as wished and as stored.
+#[derive(Clone, Copy, Debug, Default)]
+struct PauseSwitch {
+    wanted: bool,
+    stored: bool,
+}
+
+impl PauseSwitch {
+    fn is_unsaved(self) -> bool {
+        self.wanted != self.stored
+    }
+}
+
 /// What the engine asks of the checkpointer.
 #[derive(Debug)]
 pub(super) enum Ask {
@@ -95,22 +108,25 @@ impl<S: Source> Checkpointer<S> {
     /// Runs until the engine or the pipeline is gone.
     pub(super) async fn run(mut self) {
         let mut schedule = Schedule { interval: self.interval, stored: Lsn::INVALID, stored_at: None };
-        let (mut ready, mut paused, mut failures) = (false, false, 0);
+        let (mut ready, mut failures) = (false, 0);
+        let mut pause_switch = PauseSwitch::default();
         let mut retry_at: Option<Instant> = None;
         loop {
-            match self.wait(ready, &schedule, retry_at).await {
+            match self.wait(ready, pause_switch.is_unsaved(), &schedule, retry_at).await {
                 Wake::End => return,
                 Wake::Moved => {}
-                Wake::Asked(Ask::Resume { stored, paused: was_paused }) => {
-                    (ready, paused, retry_at) = (true, was_paused, None);
+                Wake::Asked(Ask::Resume { stored, paused }) => {
+                    (ready, retry_at) = (true, None);
+                    pause_switch.stored = paused;
                     schedule.stored = schedule.stored.max(stored);
                     self.tell(schedule.stored);
                     continue;
                 }
-                Wake::Asked(Ask::Store { paused: now_paused, answer }) => {
-                    paused = now_paused;
+                Wake::Asked(Ask::Store { paused, answer }) => {
+                    pause_switch.wanted = paused;
                     let lsn = self.progress.borrow().durable.max(schedule.stored);
-                    let stored = self.store(lsn, paused, &mut schedule).await;
+                    // Before the first setup nothing can have moved, so there is nothing to store.
+                    let stored = !ready || self.store(lsn, &mut pause_switch, &mut schedule).await;
                     // Whoever asked may have stopped waiting.
                     _ = answer.send(stored);
                     continue;
@@ -118,8 +134,10 @@ impl<S: Source> Checkpointer<S> {
             }
             let progress = *self.progress.borrow_and_update();
             let held_off = retry_at.is_some_and(|at| at > Instant::now());
-            if ready && !held_off && schedule.due(progress, Instant::now()) == Due::Now {
-                if self.store(progress.durable, paused, &mut schedule).await {
+            let due = pause_switch.is_unsaved() || schedule.due(progress, Instant::now()) == Due::Now;
+            if ready && !held_off && due {
+                let lsn = progress.durable.max(schedule.stored);
+                if self.store(lsn, &mut pause_switch, &mut schedule).await {
                     (failures, retry_at) = (0, None);
                 } else {
                     failures += 1;
@@ -129,9 +147,10 @@ impl<S: Source> Checkpointer<S> {
         }
     }
 
-    async fn wait(&mut self, ready: bool, schedule: &Schedule, retry_at: Option<Instant>) -> Wake {
+    async fn wait(&mut self, ready: bool, unsaved: bool, schedule: &Schedule, retry_at: Option<Instant>) -> Wake {
         let due = match schedule.due(*self.progress.borrow(), Instant::now()) {
             _ if !ready => None,
+            _ if unsaved => Some(retry_at.unwrap_or_else(|| Instant::now() + schedule.interval)),
             Due::Now => Some(retry_at.unwrap_or_else(Instant::now)),
             Due::At(at) => Some(at.max(retry_at.unwrap_or(at))),
             Due::Never => None,
@@ -150,13 +169,15 @@ impl<S: Source> Checkpointer<S> {
     }
 
     /// Stores a position, then lets the server be told of it. The order is what nothing is lost by.
-    async fn store(&self, lsn: Lsn, paused: bool, schedule: &mut Schedule) -> bool {
+    async fn store(&self, lsn: Lsn, pause_switch: &mut PauseSwitch, schedule: &mut Schedule) -> bool {
+        let paused = pause_switch.wanted;
         let Some(checkpoint) = self.source.checkpoint_at(lsn, paused) else { return false };
         failpoint::hit("before_checkpoint");
         match self.source.checkpoints().save(&checkpoint).await {
             Ok(()) => {
                 schedule.stored = lsn;
                 schedule.stored_at = Some(Instant::now());
+                pause_switch.stored = paused;
                 failpoint::hit("before_ack");
                 self.tell(lsn);
                 failpoint::hit("after_ack");

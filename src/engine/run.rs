@@ -100,6 +100,10 @@ struct Engine<S: Source, K: Sink> {
     confirm: watch::Receiver<Lsn>,
     replay: watch::Receiver<bool>,
     paused: watch::Sender<bool>,
+    /// What the operator wants; `paused` is also true while draining.
+    pause_wanted: bool,
+    /// When a drain gives up; a second wish to stop can only bring it nearer.
+    deadline: watch::Sender<Option<Instant>>,
     /// Ends the running stream.
     stop: watch::Sender<bool>,
     stage: Stage,
@@ -150,6 +154,8 @@ pub async fn run<S: Source, K: Sink>(parts: Parts<S, K>) -> Ended {
         asks,
         confirm: confirmed,
         paused: watch::Sender::new(false),
+        pause_wanted: false,
+        deadline: watch::Sender::new(None),
         stop: watch::Sender::new(false),
         stage: Stage::Init,
         sink_ready: Arc::default(),
@@ -180,7 +186,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
                 Wake::Asked(request) => work = self.obey(request, work).await,
                 Wake::Signal(1) => work = self.stop_within_grace(work),
                 Wake::Signal(_) => return Ended::Abandoned,
-                Wake::ReplayWanted => _ = self.stop.send(true),
+                Wake::ReplayWanted => _ = self.stop.send_replace(true),
                 Wake::Again => work = self.set_up(),
                 Wake::SetUp(Ok(start)) => work = self.stream(start),
                 Wake::SetUp(Err(reasons)) => work = self.wait_and_retry(reasons),
@@ -302,7 +308,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
             self.set_paused(true);
             info!("paused before the restart, and still paused: resume to go on");
         }
-        let paused = *self.paused.borrow();
+        let paused = ready.paused;
         self.ask(Ask::Resume { stored: ready.start, paused });
         self.stop = watch::Sender::new(false);
         let ends = Ends {
@@ -340,9 +346,9 @@ impl<S: Source, K: Sink> Engine<S, K> {
     }
 
     fn set_paused(&mut self, paused: bool) -> bool {
-        let changed = self.paused.send_replace(paused) != paused;
+        self.paused.send_replace(paused);
         self.meter.paused(paused);
-        changed
+        std::mem::replace(&mut self.pause_wanted, paused) != paused
     }
 
     async fn obey(&mut self, request: Request, work: Work) -> Work {
@@ -421,12 +427,23 @@ impl<S: Source, K: Sink> Engine<S, K> {
 
     /// Stops reading, loads what was read, stores and confirms the position, ends the stream.
     fn drain(&mut self, work: Work, deadline: Option<Instant>) -> Work {
+        self.deadline.send_if_modified(|before| {
+            let nearer = deadline.is_some_and(|new| before.is_none_or(|old| new < old));
+            if nearer {
+                *before = deadline;
+            }
+            nearer
+        });
+        if matches!(work, Work::Draining(_)) {
+            return work;
+        }
         self.enter(Event::StopAsked, "finishing what is under way");
-        let stored_as_paused = *self.paused.borrow();
+        let stored_as_paused = self.pause_wanted;
         self.paused.send_replace(true);
+        let deadline = self.deadline.subscribe();
         let (pipeline, asks, stop) = (self.pipeline.clone(), self.asks.clone(), self.stop.clone());
         Work::Draining(Box::pin(async move {
-            let drained = within(deadline, pipeline.drain()).await.is_some();
+            let drained = until(deadline, pipeline.drain()).await.unwrap_or(false);
             let (answer, stored) = oneshot::channel();
             let store = async {
                 drop(asks.send(Ask::Store { paused: stored_as_paused, answer }));
@@ -446,10 +463,22 @@ impl<S: Source, K: Sink> Engine<S, K> {
     }
 }
 
-async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
-    match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
-        None => Some(work.await),
+/// Waits for work until a deadline that may come nearer meanwhile; for ever while there is none.
+async fn until<T>(mut deadline: watch::Receiver<Option<Instant>>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::pin!(work);
+    loop {
+        let now = *deadline.borrow_and_update();
+        let over = async {
+            match now {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            done = &mut work => return Some(done),
+            () = over => return None,
+            Ok(()) = deadline.changed() => {}
+        }
     }
 }
 

@@ -60,6 +60,19 @@ impl AckTracker {
         }
     }
 
+    /// Notes the end of a transaction whose rows went before, with units that are open already or durable.
+    pub(super) fn passed(&mut self, end: End) {
+        match self.units.back_mut() {
+            Some(Unit { open, lost: false, end: Some(last), .. }) if open.is_empty() => {
+                let commit_micros = end.commit_micros.max(last.commit_micros);
+                *last = End { commit_micros, ..end };
+            }
+            _ => {
+                self.open(Vec::new(), Some(end));
+            }
+        }
+    }
+
     /// One part of a unit is durable. A unit that is unknown (it was voided) is ignored.
     pub(super) fn done(&mut self, id: UnitId, table: TableId) {
         self.close_part(id, table);
@@ -104,6 +117,11 @@ impl AckTracker {
         if let Some(first) = self.units.iter().find(|unit| unit.lost).map(|unit| unit.id) {
             self.units.retain(|unit| unit.id <= first || !unit.open.is_empty());
         }
+    }
+
+    /// Whether a part was let go and is still to be told again.
+    pub(super) fn has_lost(&self) -> bool {
+        self.units.iter().any(|unit| unit.lost)
     }
 
     /// Whether any part is under way.

@@ -39,7 +39,7 @@ pub(super) struct Job {
     pub(super) schema: Arc<TableSchema>,
     /// Never empty.
     pub(super) items: Vec<Item>,
-    /// Commit position of the newest transaction that is complete with this unit.
+    /// Commit position of the newest transaction that the table has wholly with this part; invalid if there is none.
     pub(super) through: Lsn,
     /// The budget's share of the rows, given back with the last part.
     pub(super) permits: Arc<[Arc<Permit>]>,
@@ -136,14 +136,18 @@ pub(super) struct Core {
     loaded: HashMap<TableId, Lsn, FixedState>,
     /// Transactions up to here may be durable for some tables already.
     repeat_through: Lsn,
-    /// Tables that wait for their changes to be told again.
+    /// Tables that wait for their changes to be told again, and since when the first of them does.
     cured: Vec<TableId>,
+    cured_since: Option<Instant>,
 }
 
 /// The pace is never widened beyond this.
 const PACE_MAX: Duration = Duration::from_secs(30);
 /// While a load takes long, the open unit is closed by time only after so many times the pace.
 const PATIENCE: u32 = 4;
+
+/// How long a cured table waits for a moment in which nothing is under way.
+const CURED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a block brought, for the meters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,6 +179,7 @@ impl Core {
             loaded: HashMap::default(),
             repeat_through: Lsn::INVALID,
             cured: Vec::new(),
+            cured_since: None,
         }
     }
 
@@ -189,9 +194,16 @@ impl Core {
         self.received
     }
 
-    /// Whether a cured table waits for the stream to be taken up again from the durable position.
-    pub(super) fn replay_wanted(&self) -> bool {
+    /// Whether a cured table waits for its changes to be told again.
+    pub(super) fn must_replay(&self) -> bool {
         !self.cured.is_empty()
+    }
+
+    /// Whether the stream is to be ended for that now. It is best done while nothing is under way, because until then
+    /// no stream can be taken up; but under steady load that moment may never come by itself.
+    pub(super) fn replay_wanted(&self, now: Instant) -> bool {
+        let waited = self.cured_since.is_some_and(|since| now - since >= CURED_PATIENCE);
+        self.must_replay() && (waited || !self.acks.is_busy())
     }
 
     /// Whether parts are under way.
@@ -202,6 +214,11 @@ impl Core {
     /// Whether every complete transaction that was received has been handed on and settled.
     pub(super) fn is_drained(&self) -> bool {
         self.open.mark.items == 0 && !self.acks.is_busy()
+    }
+
+    /// Whether changes were let go that are still to be told again.
+    pub(super) fn has_lost(&self) -> bool {
+        self.acks.has_lost()
     }
 
     /// From now on whatever is complete is flushed at once.
@@ -291,8 +308,10 @@ impl Core {
 
     /// Adds an entry to the open unit; false if it is done with at once.
     fn push(&mut self, table: TableId, what: What) -> bool {
-        // The source tells a schema before a table's first change, and changes only within transactions.
-        let (Some(slot), Some(transaction)) = (self.schemas.slot(table), &self.transaction) else { return false };
+        // To pass over a change here would lose it without a trace, so a source that breaks its word is a bug that ends
+        // the process.
+        let slot = self.schemas.slot(table).expect("a schema is told before the table's first change");
+        let transaction = self.transaction.as_ref().expect("a change is told within a transaction");
         let commit_lsn = transaction.commit_lsn;
         if transaction.repeated && self.loaded.get(&table).is_some_and(|through| commit_lsn <= *through) {
             return false;
@@ -310,7 +329,7 @@ impl Core {
             self.open.mark = Mark { items: self.open.items.len(), block, end: Some(end), commit_lsn };
         } else if cut || repeated {
             // Its rows went before, so it is an end of rows although nothing is left of it here.
-            self.acks.open(Vec::new(), Some(end));
+            self.acks.passed(end);
         } else {
             self.acks.idle(end_lsn);
         }
@@ -366,11 +385,15 @@ impl Core {
         let rest = OpenUnit { items, blocks, mark: Mark::default() };
         let closed = std::mem::replace(&mut self.open, rest);
         let parts = self.parts(closed.items);
-        let tables = parts.iter().map(|(schema, _)| schema.id).collect();
+        let tables: Vec<TableId> = parts.iter().map(|(schema, _)| schema.id).collect();
+        // A table has two parts where its schema changed within the unit. Only with the last one is a transaction
+        // wholly in; parts are sorted by slot, and a newer schema has a higher one.
+        let last: HashMap<TableId, usize, FixedState> = tables.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         let unit = self.acks.open(tables, mark.end);
         let permits: Arc<[Arc<Permit>]> = closed.blocks.into_iter().map(|(permit, _)| permit).collect();
-        actions.extend(parts.into_iter().map(|(schema, items)| {
-            Action::Dispatch(Job { unit, schema, items, through: mark.commit_lsn, permits: permits.clone() })
+        actions.extend(parts.into_iter().enumerate().map(|(at, (schema, items))| {
+            let through = if last[&schema.id] == at { mark.commit_lsn } else { Lsn::INVALID };
+            Action::Dispatch(Job { unit, schema, items, through, permits: permits.clone() })
         }));
         self.last_flush = Some(now);
         self.recover_pace();
@@ -410,7 +433,10 @@ impl Core {
                 *loaded = through.max(*loaded);
             }
             Report::Lost { unit, table } => self.acks.lost(unit, table),
-            Report::Cured { table } => self.cured.push(table),
+            Report::Cured { table } => {
+                self.cured.push(table);
+                self.cured_since.get_or_insert(now);
+            }
             Report::SlowDown => {
                 self.slowed = true;
                 self.pace = (self.pace * 2).clamp(Duration::from_secs(1), PACE_MAX).max(self.options.flush_interval);
@@ -428,6 +454,7 @@ impl Core {
         self.transaction = None;
         self.received = self.durable;
         self.repeat_through = self.loaded.values().copied().max().unwrap_or(Lsn::INVALID);
+        self.cured_since = None;
         std::mem::take(&mut self.cured)
     }
 
@@ -636,7 +663,7 @@ mod tests {
         bench.block(10, vec![Event::Idle { lsn: Lsn(25) }]);
         assert_eq!(bench.durable, [1], "no position passes what is lost");
         bench.report(Report::Cured { table: TableId(1) });
-        assert!(bench.core.replay_wanted() && !bench.core.is_busy());
+        assert!(bench.core.replay_wanted(bench.now));
         assert_eq!(bench.core.replay(), [TableId(1)]);
         assert_eq!(bench.core.received(), Lsn(1));
         bench.block(10, vec![Event::Resumed { at: Lsn(1) }]);
@@ -647,6 +674,28 @@ mod tests {
         bench.finish(4);
         bench.finish(5);
         assert_eq!(bench.durable, [1, 31]);
+    }
+
+    #[test]
+    fn a_table_is_past_a_transaction_only_with_its_last_part() {
+        let mut bench = Bench::new(1000, 1 << 20);
+        let widened = || {
+            let Event::Schema(old) = schema(1) else { unreachable!() };
+            Event::Schema(Arc::new(TableSchema { target: "wider".into(), ..TableSchema::clone(&old) }))
+        };
+        let all = || vec![schema(1), begin(10), insert(1), commit(10), begin(20), widened(), insert(1), commit(20)];
+        bench.block(10, all());
+        assert_eq!(bench.parts(), [(1, 1), (1, 1)]);
+        bench.finish(0);
+        bench.lose(1);
+        bench.report(Report::Cured { table: TableId(1) });
+        assert_eq!(bench.core.replay(), [TableId(1)]);
+        bench.block(10, vec![Event::Resumed { at: Lsn(1) }]);
+        assert_eq!(bench.block(10, all()).settled, 0, "what was let go comes again, with what stood beside it");
+        bench.pass(4000 * MS);
+        bench.finish(2);
+        bench.finish(3);
+        assert_eq!(bench.durable, [1, 21]);
     }
 
     #[test]

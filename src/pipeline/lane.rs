@@ -1,5 +1,6 @@
 //! Sees one table's batches through to the sink, one after the other.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +49,16 @@ pub(super) struct Shared<S> {
     pub(super) budget: Budget,
     pub(super) meter: PipelineMeter,
     pub(super) reports: mpsc::UnboundedSender<Reported>,
+    /// The names under which lanes raise reasons about their own tables.
+    pub(super) objects: Mutex<HashSet<String>>,
 }
+
+/// Keys that are read from the source at once. Whole rows come back.
+const KEYS_MAX: usize = 100;
+/// The code of a reason that reading rows from the source fails and is tried again.
+const FETCH: &str = "SOURCE_ROWS";
+/// A blocked table keeps its refused loads, to find out whether it is cured, only up to this part of the budget.
+const REST_PART: usize = 32;
 
 /// One table's lane.
 pub(super) struct Lane<S> {
@@ -59,6 +69,8 @@ pub(super) struct Lane<S> {
     prepared: Option<Arc<TableSchema>>,
     /// Whether changes were let go since the stream was last taken up again.
     lost: bool,
+    /// How often in a row the table was blocked again by what it was told again.
+    relapses: u32,
     messages: mpsc::UnboundedReceiver<Message>,
 }
 
@@ -79,14 +91,22 @@ enum Hold {
 }
 
 impl Rest {
+    fn size(&self) -> usize {
+        self.loads.iter().flat_map(|(_, load)| load.rows.iter()).map(|row| row.row.size()).sum()
+    }
+
+    /// Whether it may be kept: it is small, and after a first pause it no longer holds on to what others need.
+    fn may_stay(&self, budget: &Budget, attempt: u32) -> bool {
+        self.size() <= budget.total() / REST_PART && (attempt == 1 || matches!(self.hold, Hold::Own(_)))
+    }
+
     /// Copies the rows out of the blocks they came in as soon as the budget has room, so that a blocked table does
     /// not hold on to what others need.
     fn detach(&mut self, budget: &Budget) {
         if matches!(self.hold, Hold::Own(_)) {
             return;
         }
-        let size = self.loads.iter().flat_map(|(_, load)| load.rows.iter()).map(|row| row.row.size()).sum();
-        let Some(permit) = budget.try_take(size) else { return };
+        let Some(permit) = budget.try_take(self.size()) else { return };
         let detached = |row: &LoadRow| LoadRow { row: row.row.detached(), ..row.clone() };
         for (_, load) in &mut self.loads {
             load.rows = load.rows.iter().map(detached).collect();
@@ -102,7 +122,9 @@ impl<S: Sink> Lane<S> {
         messages: mpsc::UnboundedReceiver<Message>,
     ) -> Self {
         let table = shared.meter.table(&schema.name, &schema.target);
-        Lane { shared, table, object: schema.name.to_string(), schema, prepared: None, lost: false, messages }
+        let object = schema.name.to_string();
+        shared.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(object.clone());
+        Lane { shared, table, object, schema, prepared: None, lost: false, relapses: 0, messages }
     }
 
     /// Works until the channel is closed.
@@ -130,6 +152,7 @@ impl<S: Sink> Lane<S> {
             self.report(Report::Lost { unit, table }, rows);
             return self.blocked(reasons, rest, Some(Report::Done { unit, table, through })).await;
         }
+        self.relapses = 0;
         self.table.durable(through);
         self.report(Report::Done { unit, table, through }, rows);
     }
@@ -148,7 +171,7 @@ impl<S: Sink> Lane<S> {
         }
         let incomplete = collapsed.incomplete();
         if !incomplete.is_empty() {
-            collapsed.complete(self.fetch(incomplete).await);
+            collapsed.complete(self.fetch(incomplete).await.map_err(|reason| (vec![reason], None))?);
         }
         if truncates {
             self.truncate().await.map_err(|reason| (vec![reason], None))?;
@@ -191,23 +214,41 @@ impl<S: Sink> Lane<S> {
             reasons.into_iter().for_each(|reason| self.shared.raise(reason));
             sleep(pause(Class::Retry, attempt, fastrand::f64())).await;
         }
+        self.shared.clear(&self.object);
         self.prepared = Some(self.schema.clone());
         self.table.state(TableState::Streaming);
         Ok(())
     }
 
-    async fn fetch(&self, keys: Vec<Row>) -> Vec<Option<Row>> {
+    /// Reads rows from the source. An error means: this table waits for a person.
+    async fn fetch(&self, keys: Vec<Row>) -> Result<Vec<Option<Row>>, Reason> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_MAX) {
+            found.extend(self.fetch_some(keys).await?);
+        }
+        Ok(found)
+    }
+
+    async fn fetch_some(&self, keys: &[Row]) -> Result<Vec<Option<Row>>, Reason> {
         let mut attempt = 0;
         loop {
-            match self.shared.values.fetch(self.schema.clone(), keys.clone()).await {
-                Ok(found) => return found,
-                Err(reason) => {
-                    attempt += 1;
-                    let wait = pause(reason.class, attempt, fastrand::f64());
-                    self.shared.raise(reason);
-                    sleep(wait).await;
+            let reason = match self.shared.values.fetch(self.schema.clone(), keys.to_vec()).await {
+                Ok(found) => {
+                    if attempt > 0 {
+                        self.shared.meter.clear(|reason| reason.object == self.object && reason.code == FETCH);
+                    }
+                    return Ok(found);
                 }
-            }
+                Err(reason) if reason.class != Class::Retry => {
+                    return Err(Reason { object: self.object.clone(), ..reason });
+                }
+                Err(reason) => reason,
+            };
+            attempt += 1;
+            // Under a code and an object of its own: the engine raises and clears the source's.
+            let message = format!("reading rows of {} from the source: {}", self.object, reason.message);
+            self.shared.raise(Reason { code: FETCH, object: self.object.clone(), message, ..reason });
+            sleep(pause(Class::Retry, attempt, fastrand::f64())).await;
         }
     }
 
@@ -218,10 +259,13 @@ impl<S: Sink> Lane<S> {
             let outcome = self.shared.sink.truncate(&self.schema).await;
             match outcome {
                 Ok(()) => {
-                    self.shared.succeeded();
+                    self.shared.succeeded(&self.schema);
                     return Ok(());
                 }
-                Err(LoadError::Refused(reason)) => return Err(reason),
+                Err(LoadError::Refused(reason)) => {
+                    self.shared.answered();
+                    return Err(reason);
+                }
                 Err(LoadError::Retry(reason) | LoadError::SlowDown(reason) | LoadError::Unknown(reason)) => {
                     attempt += 1;
                     self.shared.failed(reason, attempt).await;
@@ -264,17 +308,24 @@ impl<S: Sink> Lane<S> {
             if let Some(rest) = &mut rest {
                 rest.detach(&self.shared.budget);
             }
-            if !self.let_go_for(attempt).await {
+            // Without the rest the target's own word has to do; what is wrong with the rows shows when they are told
+            // again, less and less often.
+            rest = rest.filter(|rest| rest.may_stay(&self.shared.budget, attempt));
+            if !self.let_go_for(attempt + self.relapses).await {
                 return;
             }
-            self.prepared = None;
-            let cured = self.try_again(&mut rest).await;
-            self.shared.meter.clear(|reason| raised.iter().any(|r| r.code == reason.code && r.object == reason.object));
-            match cured {
-                Ok(()) => break,
-                Err(reasons) => raised = reasons,
+            let outcome = self.try_again(&mut rest).await;
+            let reasons = outcome.err().unwrap_or_default();
+            let same = |a: &Reason, b: &Reason| a.code == b.code && a.object == b.object;
+            self.shared.meter.clear(|reason| {
+                raised.iter().any(|before| same(before, reason)) && !reasons.iter().any(|now| same(now, reason))
+            });
+            if reasons.is_empty() {
+                break;
             }
+            raised = reasons;
         }
+        self.relapses += 1;
         if let Some(done) = done.filter(|_| rest.is_some()) {
             self.report(done, 0);
         }
@@ -290,14 +341,30 @@ impl<S: Sink> Lane<S> {
 
     /// One try to get past the obstacle.
     async fn try_again(&mut self, rest: &mut Option<Rest>) -> Result<(), Vec<Reason>> {
-        self.prepare().await?;
+        let newest = self.schema.clone();
+        if let Some(kept) = rest {
+            // The rows were written under an older schema, perhaps; that is the one their target must fit.
+            if let Some((_, load)) = kept.loads.first() {
+                self.schema = load.schema.clone();
+            }
+            let outcome = self.prepare_anew().await;
+            self.schema = newest;
+            outcome?;
+            let loads = std::mem::take(&mut kept.loads);
+            self.load_all(loads).await.map_err(|(reason, refused)| {
+                kept.loads = refused;
+                vec![reason]
+            })?;
+        }
+        self.prepare_anew().await
+    }
+
+    /// Looks at the target again, whatever was known of it.
+    async fn prepare_anew(&mut self) -> Result<(), Vec<Reason>> {
+        self.prepared = None;
+        let outcome = self.prepare().await;
         self.table.state(TableState::Blocked);
-        let Some(kept) = rest else { return Ok(()) };
-        let loads = std::mem::take(&mut kept.loads);
-        self.load_all(loads).await.map_err(|(reason, refused)| {
-            kept.loads = refused;
-            vec![reason]
-        })
+        outcome
     }
 
     /// Lets go of what comes for the length of a pause; false if the lane is to end.
@@ -350,16 +417,20 @@ impl<S: Sink> Shared<S> {
             self.gate().await;
             match self.sink.load(ticket, load).await {
                 Ok(loaded) => {
-                    self.succeeded();
+                    self.succeeded(&load.schema);
                     table.loaded(loaded.rows);
                     return Ok(());
                 }
-                Err(LoadError::Refused(reason)) => return Err(reason),
+                Err(LoadError::Refused(reason)) => {
+                    self.answered();
+                    return Err(reason);
+                }
                 Err(LoadError::Retry(reason)) => {
                     attempt += 1;
                     self.failed(reason, attempt).await;
                 }
                 Err(LoadError::SlowDown(reason)) => {
+                    self.answered();
                     attempt += 1;
                     drop(self.reports.send((Report::SlowDown, 0)));
                     self.raise(reason);
@@ -370,7 +441,7 @@ impl<S: Sink> Shared<S> {
                     attempt += 1;
                     self.failed(reason, attempt).await;
                     if self.settle(ticket).await {
-                        self.succeeded();
+                        self.succeeded(&load.schema);
                         table.loaded(load.rows.len() as u64);
                         return Ok(());
                     }
@@ -385,6 +456,9 @@ impl<S: Sink> Shared<S> {
         loop {
             self.gate().await;
             let outcome = self.sink.fate(ticket).await;
+            if outcome.is_ok() {
+                self.answered();
+            }
             attempt += 1;
             match outcome {
                 Ok(Fate::Loaded) => return true,
@@ -413,9 +487,23 @@ impl<S: Sink> Shared<S> {
         }
     }
 
-    fn succeeded(&self) {
+    /// The sink answered, whatever it said.
+    fn answered(&self) {
         self.breaker(Breaker::succeeded);
-        self.meter.clear(|reason| reason.code.starts_with("SINK_") && reason.class == Class::Retry);
+    }
+
+    fn succeeded(&self, schema: &TableSchema) {
+        self.answered();
+        self.clear(&schema.name.to_string());
+    }
+
+    /// Clears what passes by itself and is about this table, or about the sink as a whole.
+    fn clear(&self, object: &str) {
+        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        self.meter.clear(|reason| {
+            let passing = reason.code.starts_with("SINK_") && reason.class == Class::Retry;
+            passing && (reason.object == object || !objects.contains(&reason.object))
+        });
     }
 
     /// Notes a failure and pauses.

@@ -38,7 +38,7 @@ pub struct Pipeline {
 enum Control {
     Register(Vec<Arc<TableSchema>>),
     Attach { blocks: mpsc::Receiver<Block>, answer: oneshot::Sender<Lsn> },
-    Drain(oneshot::Sender<()>),
+    Drain(oneshot::Sender<bool>),
     Options(Options),
 }
 
@@ -58,7 +58,15 @@ impl Pipeline {
         let breaker = Mutex::new(Breaker::default());
         let worker = Worker {
             core: Core::new(options),
-            shared: Arc::new(Shared { sink, values, breaker, budget: budget.clone(), meter, reports }),
+            shared: Arc::new(Shared {
+                sink,
+                values,
+                breaker,
+                budget: budget.clone(),
+                meter,
+                reports,
+                objects: Mutex::default(),
+            }),
             lanes: HashMap::default(),
             controls,
             reported,
@@ -89,12 +97,12 @@ impl Pipeline {
     }
 
     /// From now on flushes whatever is complete at once; returns when nothing is left under way. A blocked table's
-    /// changes are not waited for.
-    pub async fn drain(&self) {
+    /// changes are not waited for: whether everything is durable.
+    pub async fn drain(&self) -> bool {
         let (answer, reply) = oneshot::channel();
         self.tell(Control::Drain(answer)).await;
         // An error means the worker is gone, and with it everything that could be waited for.
-        drop(reply.await);
+        reply.await.unwrap_or(false)
     }
 
     /// New settings, from now on.
@@ -137,7 +145,7 @@ struct Worker<S> {
     reported: mpsc::UnboundedReceiver<Reported>,
     blocks: Option<mpsc::Receiver<Block>>,
     attaching: Option<(mpsc::Receiver<Block>, oneshot::Sender<Lsn>)>,
-    draining: Vec<oneshot::Sender<()>>,
+    draining: Vec<oneshot::Sender<bool>>,
     /// Row changes that blocked tables let go.
     lost_rows: u64,
     progress: watch::Sender<Progress>,
@@ -259,16 +267,15 @@ impl<S: Sink> Worker<S> {
 
     /// Answers who waits for a state that is now reached.
     fn settle(&mut self) {
-        if self.replay.borrow().ne(&self.core.replay_wanted()) {
-            self.replay.send_replace(self.core.replay_wanted());
-        }
+        let wanted = self.core.replay_wanted(now());
+        self.replay.send_if_modified(|before| std::mem::replace(before, wanted) != wanted);
         if self.core.is_drained() && self.blocks.as_ref().is_none_or(mpsc::Receiver::is_empty) {
             for answer in self.draining.drain(..) {
                 // Whoever asked may have stopped waiting.
-                _ = answer.send(());
+                _ = answer.send(!self.core.has_lost());
             }
         }
-        let told_again = self.core.replay_wanted();
+        let told_again = self.core.must_replay();
         if self.blocks.is_none()
             && !(told_again && self.core.is_busy())
             && let Some((blocks, answer)) = self.attaching.take()

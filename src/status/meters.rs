@@ -450,7 +450,7 @@ impl TableMeter {
 
     /// Its rows up to this commit are durable.
     pub fn durable(&self, lsn: Lsn) {
-        self.table.numbers.durable.store(lsn.0, Relaxed);
+        self.table.numbers.durable.fetch_max(lsn.0, Relaxed);
     }
 
     /// It changes state.

@@ -226,14 +226,18 @@ fn table_reasons(tables: &BTreeMap<u32, Watched>, relations: &[Relation]) -> Vec
             let message = format!("table {object} is now called {}", relation.name);
             reason("TABLE_RENAMED", message, "Rename it back, or put its new name into TABLES and restart.");
         }
-        let key = catalog::key(table.identity, &relation.indexes).map(|index| &index.columns);
+        // Another identity that gives the same key changes nothing for the target.
+        let key = catalog::key(relation.identity, &relation.indexes).map(|index| &index.columns);
+        if key == Some(&table.key) {
+            continue;
+        }
         if relation.identity != table.identity {
             let message = format!(
-                "the replica identity of {object} was changed from {:?} to {:?}",
+                "the replica identity of {object} was changed from {:?} to {:?}, which is not the key of the target",
                 table.identity, relation.identity
             );
             reason("IDENTITY_CHANGED", message, "Change it back, or restart to check it anew.");
-        } else if key != Some(&table.key) {
+        } else {
             let now = key.map_or_else(|| "none".to_owned(), |key| key.join(", "));
             let message = format!("the key of {object} was {} and is now: {now}", table.key.join(", "));
             reason("KEY_CHANGED", message, "Change it back: the target's key cannot follow.");
