@@ -443,7 +443,8 @@ mod tests {
     #[test]
     fn broken_documents_are_errors() {
         for broken in [
-            "", "{", "[1,]", "{\"a\"}", "{\"a\":}", "01", "1.", "-", "nul", "\"a", "\"a\\", "[1 2]", "{a:1}", "NaN", "+1", "1e",
+            "", "{", "[1,]", "{\"a\"}", "{\"a\":}", "01", "1.", "-", "nul", "\"a", "\"a\\", "[1 2]", "{a:1}", "NaN",
+            "+1", "1e",
         ] {
             assert!(Reader::new(broken.as_bytes()).value().is_err(), "{broken:?}");
         }

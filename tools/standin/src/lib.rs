@@ -6,12 +6,19 @@
 //! In: HTTP loads (an FE port that redirects to a BE port), SQL on a MySQL port. Out: typed rows in memory.
 //! Start at `Server::start`, then `store`.
 
+mod control;
+pub mod fault;
+mod http;
 pub mod json;
+pub mod load;
 pub mod mysql;
+mod server;
 pub mod sql;
 pub mod store;
 
 use std::sync::Arc;
+
+pub use server::{Options, Server, StartError};
 
 /// The ports a server listens on, all on one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

@@ -154,7 +154,11 @@ fn add(table: &mut TableDef, column: &ColumnDef, place: &Place) -> Result<bool, 
     }
     let expression = matches!(column.default, Some(ColumnDefault::Expression(_) | ColumnDefault::CurrentTimestamp));
     let light = !column.key && !expression && !column.auto_increment && column.generated.is_none();
-    let at = if column.key && *place == Place::Default { table.key_columns } else { place_of(table, place, table.columns.len())? };
+    let at = if column.key && *place == Place::Default {
+        table.key_columns
+    } else {
+        place_of(table, place, table.columns.len())?
+    };
     if !column.key && at < table.key_columns {
         return Err(CatalogError::refused(format!("Can not assign value column after key column: {name}")));
     }
@@ -285,8 +289,22 @@ fn check_type_change(old: &SrType, new: &SrType) -> Result<(), CatalogError> {
         // Digits, point and sign.
         (Decimal { precision, .. }, Varchar(length)) => *length >= u32::from(*precision) + 2,
         (
-            Boolean | TinyInt | SmallInt | Int | BigInt | LargeInt | Float | Double | Decimal { .. } | Date | DateTime
-            | Char(_) | Varchar(_) | VarBinary(_) | Json | Array(_),
+            Boolean
+            | TinyInt
+            | SmallInt
+            | Int
+            | BigInt
+            | LargeInt
+            | Float
+            | Double
+            | Decimal { .. }
+            | Date
+            | DateTime
+            | Char(_)
+            | Varchar(_)
+            | VarBinary(_)
+            | Json
+            | Array(_),
             _,
         ) => false,
     };

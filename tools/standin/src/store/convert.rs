@@ -133,7 +133,7 @@ pub fn recast(cell: &Cell, ty: &SrType) -> Result<Cell, Invalid> {
 }
 
 /// The text every scalar type but the numbers' fast path reads: string, raw number, `1`/`0`, minified container.
-fn raw_text(token: Token<'_>) -> Result<Cow<'_, [u8]>, Invalid> {
+pub(crate) fn raw_text(token: Token<'_>) -> Result<Cow<'_, [u8]>, Invalid> {
     Ok(match token {
         Token::Null => Cow::Borrowed(b"".as_slice()),
         Token::Bool(value) => Cow::Borrowed(if value { b"1".as_slice() } else { b"0".as_slice() }),
@@ -435,7 +435,12 @@ mod tests {
             (&SrType::BigInt, r#""-9223372036854775808""#, Some("-9223372036854775808"), "text, the smallest"),
             (&SrType::BigInt, "9223372036854775808", None, "overflow"),
             (&SrType::BigInt, "1e3", Some("1000"), "an exponent"),
-            (&SrType::LargeInt, "170141183460469231731687303715884105727", Some("170141183460469231731687303715884105727"), "2^127-1"),
+            (
+                &SrType::LargeInt,
+                "170141183460469231731687303715884105727",
+                Some("170141183460469231731687303715884105727"),
+                "2^127-1",
+            ),
             (&SrType::LargeInt, "170141183460469231731687303715884105728", None, "2^127"),
             (&SrType::Double, r#""-Infinity""#, Some("-inf"), "infinity as text"),
             (&SrType::Double, "1.5", Some("1.5"), "a number"),
@@ -445,7 +450,12 @@ mod tests {
             (&DECIMAL, "99999999.995", None, "rounded up over the edge"),
             (&DECIMAL, "1.5e1", Some("15.00"), "an exponent"),
             (&DECIMAL, r#""NaN""#, None, "no NaN"),
-            (&widest, "99999999999999999999999999999999999999", Some("99999999999999999999999999999999999999"), "38 digits"),
+            (
+                &widest,
+                "99999999999999999999999999999999999999",
+                Some("99999999999999999999999999999999999999"),
+                "38 digits",
+            ),
             (&SrType::Date, r#""2024-02-29xyz""#, Some("2024-02-29"), "text behind is ignored"),
             (&SrType::Date, r#""2023-02-29""#, None, "no such day"),
             (&SrType::Date, r#""infinity""#, None, "no infinity"),
@@ -463,7 +473,12 @@ mod tests {
             (&SrType::Varchar(9), r#"{"a": 1}"#, Some(r#"{"a":1}"#), "an object, minified"),
             (&SrType::VarBinary(9), r#""\\x00""#, Some("\\x00"), "bytes as they are"),
             (&SrType::Json, r#""a""#, Some(r#""a""#), "a string stays a string"),
-            (&SrType::Array(Box::new(SrType::TinyInt)), "[1,300,null]", Some("[1,null,null]"), "elements that do not fit"),
+            (
+                &SrType::Array(Box::new(SrType::TinyInt)),
+                "[1,300,null]",
+                Some("[1,null,null]"),
+                "elements that do not fit",
+            ),
             (&SrType::Array(Box::new(SrType::TinyInt)), "1", None, "not an array"),
         ];
         for (ty, document, printed, why) in rows {

@@ -232,7 +232,9 @@ fn fold(table: &TableDef, old: Option<&Row>, new: &Row) -> Row {
         match column.aggregation {
             _ if column.key => old.clone(),
             Some(Aggregation::Sum) => sum(old, new),
-            Some(Aggregation::Min) => newer_wins(!new.is_null() && (old.is_null() || new.compare(old).is_some_and(|o| o.is_lt()))),
+            Some(Aggregation::Min) => {
+                newer_wins(!new.is_null() && (old.is_null() || new.compare(old).is_some_and(|o| o.is_lt())))
+            }
             Some(Aggregation::Max) => newer_wins(new.compare(old).is_some_and(|o| o.is_gt())),
             Some(Aggregation::ReplaceIfNotNull) => newer_wins(!new.is_null()),
             Some(Aggregation::Replace) | None => new.clone(),

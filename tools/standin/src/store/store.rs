@@ -219,7 +219,11 @@ impl Store {
             return Err(CatalogError::refused(format!("Table name[{new}] is already used")));
         }
         inner.database_mut(database)?.rename_table(table, new);
-        inner.log(|| Entry::RenameTable { database: database.to_string(), table: table.to_string(), new: new.to_string() });
+        inner.log(|| Entry::RenameTable {
+            database: database.to_string(),
+            table: table.to_string(),
+            new: new.to_string(),
+        });
         Ok(())
     }
 
@@ -256,9 +260,8 @@ impl Store {
     /// ALTER TABLE .. RENAME COLUMN.
     pub fn rename_column(&self, database: &str, table: &str, old: &str, new: &str) -> Result<(), CatalogError> {
         self.redefine(database, table, |def| {
-            let at = def
-                .column_index(old)
-                .ok_or_else(|| CatalogError::refused(format!("Column[{old}] does not exists")))?;
+            let at =
+                def.column_index(old).ok_or_else(|| CatalogError::refused(format!("Column[{old}] does not exists")))?;
             check_column_name(new)?;
             if def.columns.iter().enumerate().any(|(other, column)| other != at && column.is_called(new)) {
                 return Err(CatalogError::DuplicateColumnPlain(new.to_string()));
@@ -293,7 +296,9 @@ impl Store {
     pub fn set_property(&self, database: &str, table: &str, key: &str, value: &str) -> Result<(), CatalogError> {
         self.redefine(database, table, |def| {
             if key == "fast_schema_evolution" {
-                return Err(CatalogError::refused("Property fast_schema_evolution can only be set when the table is created"));
+                return Err(CatalogError::refused(
+                    "Property fast_schema_evolution can only be set when the table is created",
+                ));
             }
             def.properties.insert(key.to_string(), value.to_string());
             Ok(())

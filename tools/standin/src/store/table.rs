@@ -266,7 +266,9 @@ pub(super) fn check_column_name(name: &str) -> Result<(), CatalogError> {
         return Err(CatalogError::analyzing(format!("Incorrect column name '{name}'")));
     }
     if RESERVED_COLUMNS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
-        return Err(CatalogError::analyzing(format!("Column name [{name}] is a system reserved name. Please choose a different one")));
+        return Err(CatalogError::analyzing(format!(
+            "Column name [{name}] is a system reserved name. Please choose a different one"
+        )));
     }
     Ok(())
 }
@@ -287,10 +289,7 @@ fn check_columns(columns: &[ColumnDef]) -> Result<(), CatalogError> {
 /// Without a key clause the leading columns that can be sorted are the key, at most three and 36 bytes.
 fn implicit_key(columns: &[ColumnDef]) -> Vec<String> {
     let sortable = |ty: &SrType| {
-        !matches!(
-            ty,
-            SrType::Float | SrType::Double | SrType::Json | SrType::Array(_) | SrType::VarBinary(_)
-        )
+        !matches!(ty, SrType::Float | SrType::Double | SrType::Json | SrType::Array(_) | SrType::VarBinary(_))
     };
     columns.iter().take_while(|column| sortable(&column.ty)).take(3).map(|column| column.name.clone()).collect()
 }
@@ -329,9 +328,8 @@ fn keyed_columns(
             return Err(CatalogError::analyzing(format!("Column({}) must have aggregate type", column.name)));
         }
         if let Some(ColumnDefault::Constant(text)) = &column.default {
-            super::convert::default_cell(text, column).map_err(|_| {
-                CatalogError::analyzing(format!("Invalid default value for '{}': {text}", column.name))
-            })?;
+            super::convert::default_cell(text, column)
+                .map_err(|_| CatalogError::analyzing(format!("Invalid default value for '{}': {text}", column.name)))?;
         }
     }
     Ok(columns)
