@@ -110,7 +110,7 @@ async fn a_sink_that_filters_rows_although_told_not_to_is_not_believed() {
     let sidecar = world.streaming().await;
     world.sql("INSERT INTO shop.t VALUES (1)").await;
     world.equal(&sidecar).await;
-    world.standin.faults().order(Fault { table: Some("t".into()), after: 0, times: 1, action: Action::FilterOne });
+    world.standin.faults().add(Fault::next(Action::FilterRows { rows: 1 }).on("t"));
     let before = world.wal_end().await;
     world.sql("INSERT INTO shop.t SELECT n FROM generate_series(2, 10) n").await;
     world.until_reason(&sidecar, &["SINK_FILTERED_ROWS"]).await;

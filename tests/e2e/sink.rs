@@ -17,27 +17,46 @@ async fn faults_of_every_kind_are_overcome_without_help() {
     world.sql("INSERT INTO shop.t VALUES (0, 'first')").await;
     world.equal(&sidecar).await;
     let faults = [
-        Action::CutBeforeCommit,
-        Action::CutAfterCommit,
-        Action::PublishTimeout,
-        Action::Fail("Memory of load exceed limit. Consumption: 1, Limit: 1".into()),
-        Action::Fail("because of too many versions, current/limit: 1001/1000. You can reduce".into()),
-        Action::Fail("current running txns on db 10 is 1000, larger than limit 1000".into()),
-        Action::Http(503, String::new()),
-        Action::Http(500, "<html><body>a proxy</body></html>".into()),
-        Action::Location("http://127.0.0.1:1/api/shop/t/_stream_load".into()),
-        Action::Location(String::new()),
-        Action::Delay(Duration::from_secs(1)),
+        at_backend(Action::Reset),
+        at_backend(Action::ResetDuringBody { bytes: 100 }),
+        at_backend(Action::ResetBeforeCommit),
+        at_backend(Action::ResetAfterCommit),
+        at_backend(Action::PublishTimeout),
+        at_backend(Action::MemoryLimit),
+        at_backend(Action::CommitUnknown { committed: true }),
+        at_backend(Action::CommitUnknown { committed: false }),
+        at_backend(fail("because of too many versions, current/limit: 1001/1000. You can reduce")),
+        at_backend(fail("current running txns on db 10 is 1000, larger than limit 1000")),
+        at_backend(Action::HttpStatus { status: 500 }),
+        at_backend(Action::Delay { ms: 1000 }),
+        at_backend(Action::ForgetLabel),
+        at_frontend(Action::HttpStatus { status: 503 }),
+        at_frontend(Action::Html { status: 502 }),
+        at_frontend(Action::ClosedPort),
+        at_frontend(Action::Reset),
     ];
     let mut rows = 1;
-    for (round, action) in faults.into_iter().enumerate() {
-        world.standin.faults().order(Fault::next("t", action.clone()));
+    for (round, fault) in faults.into_iter().enumerate() {
+        let what = format!("{:?}", fault.action);
+        world.standin.faults().add(fault);
         let from = round * 10 + 1;
         world.sql(&format!("INSERT INTO shop.t SELECT n, 'x' FROM generate_series({from}, {}) n", from + 9)).await;
         rows += 10;
-        assert_eq!(world.equal(&sidecar).await, rows, "{action:?}");
-        assert_eq!(world.standin.faults().left(), 0, "{action:?} struck");
+        assert_eq!(world.equal(&sidecar).await, rows, "{what}");
+        assert!(world.standin.faults().pending().is_empty(), "{what} struck");
     }
+}
+
+fn at_backend(action: Action) -> Fault {
+    Fault::next(action).on("t")
+}
+
+fn at_frontend(action: Action) -> Fault {
+    Fault::next(action).on("t").at_frontend()
+}
+
+fn fail(message: &str) -> Action {
+    Action::Fail { message: message.to_owned() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +66,7 @@ async fn an_answer_lost_after_the_commit_is_settled_by_the_label() {
     world.sql("INSERT INTO shop.t VALUES (1, 'first')").await;
     world.equal(&sidecar).await;
     let before = world.standin.history().len();
-    world.standin.faults().order(Fault::next("t", Action::CutAfterCommit));
+    world.standin.faults().add(at_backend(Action::ResetAfterCommit));
     world.sql("INSERT INTO shop.t VALUES (2, 'its answer is lost')").await;
     assert_eq!(world.equal(&sidecar).await, 2);
     let history = world.standin.history();
@@ -87,8 +106,7 @@ async fn a_redirect_to_a_foreign_host_gets_no_credentials() {
     // A host nobody named: another loopback address. Whatever connects there is read.
     let foreign = TcpListener::bind("127.0.0.2:0").unwrap();
     let address = foreign.local_addr().unwrap();
-    let location = format!("http://user:secret@{address}/api/shop/t/_stream_load");
-    world.standin.faults().order(Fault { times: 3, ..Fault::next("t", Action::Location(location)) });
+    world.standin.faults().add(at_frontend(Action::WrongHost { host: address.to_string() }).nth(1, 1000));
     world.sql("INSERT INTO shop.t VALUES (2, 'not for others')").await;
     world.until_reason(&sidecar, &["SINK_REDIRECT"]).await;
     foreign.set_nonblocking(true).unwrap();

@@ -4,20 +4,21 @@
 //! strict and silent where it is silent, and makes faults to order.
 //!
 //! In: HTTP loads (an FE port that redirects to a BE port), SQL on a MySQL port. Out: typed rows in memory.
-//! Start at [`Server::start`], then `store`.
+//! Start at `Server::start`, then `store`.
 
+mod control;
 pub mod fault;
 mod http;
 pub mod json;
-mod load;
+pub mod load;
 pub mod mysql;
 mod server;
 pub mod sql;
 pub mod store;
 
-pub use server::{Options, Server};
-
 use std::sync::Arc;
+
+pub use server::{Options, Server, StartError};
 
 /// The ports a server listens on, all on one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -28,6 +29,8 @@ pub struct Ports {
     pub be_http: u16,
     /// The frontend's MySQL port (StarRocks: 9030).
     pub sql: u16,
+    /// Faults and history; StarRocks has no such port.
+    pub control: u16,
 }
 
 /// What every face of one server shares.
@@ -37,6 +40,4 @@ pub struct Shared {
     pub store: Arc<store::Store>,
     /// Where the faces are.
     pub ports: Ports,
-    /// What is to go wrong.
-    pub faults: fault::Faults,
 }

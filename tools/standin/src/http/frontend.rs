@@ -1,137 +1,169 @@
-//! The frontend's HTTP face: answers from the head alone, redirects loads, and closes every connection.
+//! The frontend's HTTP port.
 //!
-//! Order of checks and texts: StarRocks source, `LoadAction.java`, `RestBaseAction.java`, `GetStreamLoadState.java`.
+//! In: heads of requests. Out: 307 to a backend or the leader, or an answer of its own.
+//! Always: no body is read (StarRocks source, `LoadAction.java`, `RestBaseAction.java`, `GetStreamLoadState.java`).
+//! Start at `handle`.
 
-use std::io;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::{Connection, Request, Response};
-use crate::Shared;
-use crate::fault::Action;
-use crate::store::TxnState;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// Serves one connection: one request, one answer, closed.
-pub(crate) async fn serve(mut connection: Connection, shared: Arc<Shared>) -> io::Result<()> {
-    let Some(request) = connection.request().await? else { return Ok(()) };
-    let mut response = answer(&request, &shared);
-    response.headers.push(("Connection", "close".to_string()));
-    connection.answer(&response).await?;
-    connection.close().await;
-    Ok(())
-}
+use super::answer::{Fields, frontend_failed, redirect, rest_failed, unauthorized};
+use super::{Answer, Cluster, Connection, Head, Reply, transaction};
+use crate::fault::{Action, Call, Place};
 
-fn answer(request: &Request, shared: &Shared) -> Response {
-    let segments = request.segments();
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match (request.method.as_str(), segments.as_slice()) {
-        ("GET", ["api", "health"]) => {
-            let backends = shared.store.settings().backends;
-            let body =
-                format!("{{\"online_backend_num\":{backends},\"total_backend_num\":{backends},\"status\":\"OK\"}}");
-            Response::json(200, body)
+/// `URI.toASCIIString` leaves ASCII alone that is legal in a path; the request's own text is legal already.
+const NON_ASCII: &AsciiSet = &CONTROLS.add(b' ');
+
+/// Answers one request.
+pub(super) async fn handle(cluster: &Cluster, index: usize, head: &Head, peer: &Connection) -> Reply {
+    let path: Vec<&str> = head.path.iter().map(String::as_str).collect();
+    match (head.method.as_str(), path.as_slice()) {
+        ("GET", ["api", "health"]) => health().into(),
+        ("GET", ["api", "v2", "feature"]) => feature(cluster).into(),
+        ("PUT", ["api", database, table, "_stream_load"]) => {
+            stream_load(cluster, index, head, peer, database, table).await
         }
-        ("GET", ["api", "v2", "feature"]) => {
-            let version = shared.store.settings().release.version();
-            Response::json(200, format!("{{\"version\":\"{version}\",\"features\":[],\"status\":\"OK\"}}"))
-        }
-        ("PUT", ["api", database, table, "_stream_load"]) => load(request, shared, database, table),
         ("GET", ["api", database, "get_load_state"]) => {
-            authorized(request, shared, || state(request, shared, database))
-        }
-        ("POST", ["api", database, _, "_cancel"]) => authorized(request, shared, || cancel(request, shared, database)),
-        _ => Response { status: 404, headers: Vec::new(), body: String::new() },
-    }
-}
-
-fn authorized(request: &Request, shared: &Shared, then: impl FnOnce() -> Response) -> Response {
-    let settings = shared.store.settings();
-    match request.credentials() {
-        Some((user, password)) if user == settings.user && password == settings.password => then(),
-        Some((user, _)) => unauthorized(&format!("Access denied for {user}@127.0.0.1")),
-        None => unauthorized("Need auth information."),
-    }
-}
-
-fn unauthorized(text: &str) -> Response {
-    let body = format!("{{\"status\":\"FAILED\",\"code\":\"1\",\"msg\":\"{text}\",\"message\":\"{text}\"}}");
-    let mut response = Response::json(401, body);
-    response.headers.push(("WWW-Authenticate", "Basic realm=\"\"".to_string()));
-    response
-}
-
-/// A refusal by the frontend: HTTP 200, upper-case status, two keys, two blanks of indent.
-fn refused(text: &str) -> Response {
-    let body = serde_json::json!({ "Status": "FAILED", "Message": format!("class com.starrocks.common.DdlException: {text}") });
-    Response::json(200, serde_json::to_string_pretty(&body).unwrap_or_default())
-}
-
-fn load(request: &Request, shared: &Shared, database: &str, table: &str) -> Response {
-    authorized(request, shared, || {
-        let expects = request.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue"));
-        if request.version >= 1 && !expects {
-            return refused("There is no 100-continue header");
-        }
-        if database.is_empty() {
-            return refused("No database selected.");
-        }
-        if table.is_empty() {
-            return refused("No table selected.");
-        }
-        if shared.store.settings().backends == 0 {
-            return refused("No backend alive.");
-        }
-        match shared.faults.strike(table, true) {
-            Some(Action::Http(status, body)) => Response { status, headers: Vec::new(), body },
-            Some(Action::Location(location)) => redirect(location),
-            _ => {
-                let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
-                redirect(format!("http://127.0.0.1:{}{}{query}", shared.ports.be_http, request.path))
+            let action = cluster.fault(Call::LoadState, Place::Fe, None);
+            if let Some(action) = &action
+                && let Err(reply) = cluster.common_fault(action, Place::Fe).await
+            {
+                return reply;
             }
+            load_state(cluster, index, head, peer, database).into()
         }
-    })
-}
-
-fn redirect(location: String) -> Response {
-    let mut headers = vec![("Content-Type", "text/html".to_string())];
-    if !location.is_empty() {
-        headers.push(("Location", location));
+        ("POST", ["api", database, table, "_cancel"]) => cancel(cluster, index, head, peer, database, table).into(),
+        ("PUT" | "POST", ["api", "transaction", op]) => transaction::frontend(cluster, index, head, peer, op).await,
+        _ => Answer::new(404, Some("text/html"), "Not Found").closing().into(),
     }
-    Response { status: 307, headers, body: String::new() }
 }
 
-fn state(request: &Request, shared: &Shared, database: &str) -> Response {
-    let failed = |text: &str| {
-        let body = serde_json::json!({ "state": null, "reason": null, "status": "FAILED", "code": "1", "msg": text, "message": text });
-        Response::json(200, body.to_string())
-    };
-    let Some(label) = request.parameter("label").filter(|label| !label.is_empty()) else {
-        return failed("No label selected.");
-    };
-    if !shared.store.has_database(database) {
-        return failed(&format!("unknown database, database={database}"));
+fn health() -> Answer {
+    let fields = Fields::default().number("online_backend_num", 1).number("total_backend_num", 1).text("status", "OK");
+    Answer::json(200, fields.compact())
+}
+
+fn feature(cluster: &Cluster) -> Answer {
+    let version = cluster.shared.store.settings().release.version();
+    let version = serde_json::Value::from(version);
+    Answer::json(200, format!("{{\"version\":{version},\"features\":[],\"status\":\"OK\"}}"))
+}
+
+async fn stream_load(
+    cluster: &Cluster,
+    index: usize,
+    head: &Head,
+    peer: &Connection,
+    database: &str,
+    table: &str,
+) -> Reply {
+    let action = cluster.fault(Call::StreamLoad, Place::Fe, Some(table));
+    if let Some(action) = &action
+        && let Err(reply) = cluster.common_fault(action, Place::Fe).await
+    {
+        return reply;
     }
-    let known = shared.store.label_state(database, &label);
-    let state = known.state.map_or("UNKNOWN", TxnState::name);
-    let body = serde_json::json!({
-        "state": state, "reason": known.reason, "status": "OK", "code": "0", "msg": "Success", "message": "OK"
-    });
-    Response::json(200, body.to_string())
+    if let Some(text) = cluster.refused_user(head, peer) {
+        return unauthorized(&text).closing().into();
+    }
+    if head.minor_version >= 1 && !head.expects_continue() {
+        return ddl_failed("There is no 100-continue header").into();
+    }
+    if database.is_empty() {
+        return ddl_failed("No database selected.").into();
+    }
+    if table.is_empty() {
+        return ddl_failed("No table selected.").into();
+    }
+    // The frontend that is asked redirects, leader or not.
+    to_backend(cluster, head, action.as_ref(), cluster.frontends.get(index).copied()).into()
 }
 
-fn cancel(request: &Request, shared: &Shared, database: &str) -> Response {
-    let label = request.parameter("label").unwrap_or_default();
-    let known = shared.store.label_state(database, &label);
-    let cancelled = match (known.txn_id, known.state) {
-        (Some(txn_id), Some(TxnState::Prepare | TxnState::Prepared)) => {
-            shared.store.abort(database, txn_id, "User Cancelled")
+fn ddl_failed(text: &str) -> Answer {
+    frontend_failed(&format!("class com.starrocks.common.DdlException: {text}")).closing()
+}
+
+/// 307 to the backend, bent by a fault.
+pub(super) fn to_backend(cluster: &Cluster, head: &Head, action: Option<&Action>, own_port: Option<u16>) -> Answer {
+    let port = cluster.shared.ports.be_http;
+    match action {
+        Some(Action::WrongHost { host }) if host.contains(':') => redirect(Some(location(host, head))),
+        Some(Action::WrongHost { host }) => redirect(Some(location(&format!("{host}:{port}"), head))),
+        Some(Action::RedirectLoop) => {
+            redirect(Some(location(&format!("{}:{}", cluster.host, own_port.unwrap_or(port)), head)))
         }
-        _ => false,
+        Some(Action::NoLocation) => redirect(None),
+        Some(Action::ClosedPort) => redirect(Some(location(&format!("{}:{}", cluster.host, closed_port()), head))),
+        _ => redirect(Some(location(&format!("{}:{port}", cluster.host), head))),
+    }
+}
+
+/// Always `http`, the request's path and query, no credentials.
+fn location(authority: &str, head: &Head) -> String {
+    format!("http://{authority}{}", utf8_percent_encode(&head.target, NON_ASCII))
+}
+
+/// A port nobody listens on: the system gives one out and takes it back.
+fn closed_port() -> u16 {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.map_or(1, |address| address.port())
+}
+
+/// 307 to the leader, if this frontend is not it.
+pub(super) fn to_leader(cluster: &Cluster, index: usize, head: &Head) -> Option<Answer> {
+    // Relaxed: a number that stands for itself.
+    if index == cluster.leader.load(Ordering::Relaxed) {
+        return None;
+    }
+    Some(redirect(Some(location(&format!("{}:{}", cluster.host, cluster.leader_port()), head))))
+}
+
+fn load_state(cluster: &Cluster, index: usize, head: &Head, peer: &Connection, database: &str) -> Answer {
+    if let Some(text) = cluster.refused_user(head, peer) {
+        return unauthorized(&text);
+    }
+    if let Some(answer) = to_leader(cluster, index, head) {
+        return answer;
+    }
+    let label = head.parameter("label");
+    let store = &cluster.shared.store;
+    let problem = match () {
+        () if database.is_empty() => Some("No database selected.".to_string()),
+        () if label.is_empty() => Some("No label selected.".to_string()),
+        () if !store.has_database(database) => Some(format!("unknown database, database={database}")),
+        () => None,
     };
-    let (status, text) = match cancelled {
-        true => ("OK", "Success".to_string()),
-        false => ("FAILED", format!("class com.starrocks.common.UserException: label {label} is not running")),
-    };
-    let code = if cancelled { "0" } else { "1" };
-    let body = serde_json::json!({ "status": status, "code": code, "msg": text, "message": text });
-    Response::json(200, body.to_string())
+    if let Some(text) = problem {
+        return rest_failed(200, &text);
+    }
+    let state = store.label_state(database, &label);
+    let fields = Fields::default()
+        .text("state", state.state.map_or("UNKNOWN", |state| state.name()))
+        .text("reason", &state.reason)
+        .text("status", "OK")
+        .text("code", "0")
+        .text("msg", "Success")
+        .text("message", "OK");
+    Answer::json(200, fields.compact())
+}
+
+fn cancel(cluster: &Cluster, index: usize, head: &Head, peer: &Connection, database: &str, table: &str) -> Answer {
+    if let Some(text) = cluster.refused_user(head, peer) {
+        return unauthorized(&text);
+    }
+    if let Some(answer) = to_leader(cluster, index, head) {
+        return answer;
+    }
+    let store = &cluster.shared.store;
+    let label = head.parameter("label");
+    let txn_id = store.label_state(database, &label).txn_id;
+    let named = store.table(database, table).is_ok();
+    let cancelled = named && txn_id.is_some_and(|txn_id| store.abort(database, txn_id, "user cancel"));
+    if cancelled {
+        let ok = Fields::default().text("status", "OK").text("code", "0").text("msg", "Success").text("message", "OK");
+        Answer::json(200, ok.compact())
+    } else {
+        rest_failed(200, "stream load task cannot be cancelled: no running load has this label")
+    }
 }

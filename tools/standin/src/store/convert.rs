@@ -133,7 +133,7 @@ pub fn recast(cell: &Cell, ty: &SrType) -> Result<Cell, Invalid> {
 }
 
 /// The text every scalar type but the numbers' fast path reads: string, raw number, `1`/`0`, minified container.
-fn raw_text(token: Token<'_>) -> Result<Cow<'_, [u8]>, Invalid> {
+pub(crate) fn raw_text(token: Token<'_>) -> Result<Cow<'_, [u8]>, Invalid> {
     Ok(match token {
         Token::Null => Cow::Borrowed(b"".as_slice()),
         Token::Bool(value) => Cow::Borrowed(if value { b"1".as_slice() } else { b"0".as_slice() }),

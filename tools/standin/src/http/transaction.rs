@@ -1,0 +1,605 @@
+//! The transaction interface: begin, load, prepare, commit, rollback under one label.
+//!
+//! Always: all loads of a label go to one backend and run one at a time; what the rows were worth is known at prepare or
+//! commit, not at load; before prepare everything lives in the backend's memory
+//! (StarRocks docs, "Stream Load transaction interface"; StarRocks source, `TransactionLoadAction.java`,
+//! `transaction_mgr.cpp`).
+//! Start at `frontend` and `backend`.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::answer::{Fields, backend_json, frontend_failed, unauthorized};
+use super::backend::{PUBLISH_TIMEOUT_TEXT, Taken, check_size, counter, millis, now_micros, parse, take_body};
+use super::frontend::{to_backend, to_leader};
+use super::{Answer, Cluster, Connection, Head, Reply, lock};
+use crate::fault::{Action, Call, Place};
+use crate::load::{LoadRequest, Plan};
+use crate::store::{Batch, BeginError, Counts, TxnState};
+
+/// Labels a frontend remembers the backend of.
+const COORDINATED_MAX: usize = 4096;
+/// `prepared_transaction_default_timeout_second`.
+const PREPARED_TIMEOUT_S: u64 = 86_400;
+
+/// A transaction in the backend's memory.
+#[derive(Debug)]
+pub(super) struct BackendTxn {
+    database: String,
+    table: String,
+    label: String,
+    txn_id: u64,
+    /// The plan and the headers of the first load; later loads must repeat them.
+    plan: Option<(Arc<Plan>, Vec<(String, String)>)>,
+    batches: Vec<Batch>,
+    counts: Counts,
+    error_lines: Vec<String>,
+    failure: Option<String>,
+    started: Instant,
+    read_ms: u64,
+    write_ms: u64,
+}
+
+/// A label nobody chose.
+pub(super) fn new_label() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: only uniqueness matters.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let micros = now_micros() as u64;
+    format!("{:08x}-{:04x}-4{:03x}-a000-{number:012x}", micros >> 32, (micros >> 16) & 0xffff, micros & 0xfff)
+}
+
+fn call_of(op: &str) -> Option<Call> {
+    match op {
+        "begin" => Some(Call::Begin),
+        "load" => Some(Call::Load),
+        "prepare" => Some(Call::Prepare),
+        "commit" => Some(Call::Commit),
+        "rollback" => Some(Call::Rollback),
+        _ => None,
+    }
+}
+
+/// The frontend's part: find the backend of the label, or answer from the transaction's state.
+pub(super) async fn frontend(cluster: &Cluster, index: usize, head: &Head, peer: &Connection, op: &str) -> Reply {
+    let Some(call) = call_of(op) else {
+        return frontend_failed(&format!("Unknown transaction operation: {op}")).into();
+    };
+    let table = Some(head.header("table")).filter(|table| !table.is_empty());
+    let action = cluster.fault(call, Place::Fe, table.as_deref());
+    if let Some(action) = &action
+        && let Err(reply) = cluster.common_fault(action, Place::Fe).await
+    {
+        return reply;
+    }
+    if let Some(text) = cluster.refused_user(head, peer) {
+        return unauthorized(&text).closing().into();
+    }
+    if let Some(answer) = to_leader(cluster, index, head) {
+        return answer.into();
+    }
+    let (database, label) = (head.header("db"), head.header("label"));
+    if label.is_empty() {
+        return frontend_failed("Empty label.").into();
+    }
+    if database.is_empty() {
+        return frontend_failed("No database selected.").into();
+    }
+    let own_port = cluster.frontends.get(index).copied();
+    if is_multi(cluster, head) {
+        return match call {
+            Call::Load => to_backend(cluster, head, action.as_ref(), own_port).into(),
+            _ => multi_table(cluster, head, call, &database, &label).into(),
+        };
+    }
+    match decide(cluster, call, &database, &label) {
+        Some(answer) => answer.into(),
+        None => {
+            remember(cluster, &label);
+            to_backend(cluster, head, action.as_ref(), own_port).into()
+        }
+    }
+}
+
+fn is_multi(cluster: &Cluster, head: &Head) -> bool {
+    let asked = head.header("transaction_type").eq_ignore_ascii_case("multi");
+    asked && cluster.shared.store.settings().release.has_multi_table_transactions()
+}
+
+fn remember(cluster: &Cluster, label: &str) {
+    let mut coordinated = lock(&cluster.coordinated);
+    if !coordinated.iter().any(|known| known == label) {
+        coordinated.push_back(label.to_string());
+        if coordinated.len() > COORDINATED_MAX {
+            coordinated.pop_front();
+        }
+    }
+}
+
+/// What the frontend answers itself; `None`: the backend shall.
+fn decide(cluster: &Cluster, call: Call, database: &str, label: &str) -> Option<Answer> {
+    let store = &cluster.shared.store;
+    let state = store.label_state(database, label);
+    let id = state.txn_id.unwrap_or_default();
+    match call {
+        Call::Load | Call::Prepare => {
+            let known = lock(&cluster.coordinated).iter().any(|known| known == label);
+            let running = state.state == Some(TxnState::Prepare);
+            let op = if call == Call::Load { "load" } else { "prepare" };
+            (!known && !running)
+                .then(|| frontend_failed(&format!("transaction with op {op} label {label} has no node")))
+        }
+        Call::Commit => match state.state {
+            None => Some(frontend_failed(&format!("No transaction found by label {label}"))),
+            Some(TxnState::Prepare) => None,
+            Some(TxnState::Prepared) => Some(match store.commit_prepared(database, id) {
+                Ok(()) => frontend_ok(label, id, ""),
+                Err(text) => frontend_failed(&text),
+            }),
+            Some(TxnState::Committed | TxnState::Visible) => {
+                let text = format!("Transaction {id} has already committed, label is {label}");
+                Some(frontend_ok(label, id, &text))
+            }
+            Some(TxnState::Aborted) => {
+                Some(frontend_failed(&format!("Can not commit ABORTED transaction {id}, label is {label}")))
+            }
+        },
+        Call::Rollback => match state.state {
+            None => Some(frontend_failed(&format!("No transaction found by label {label}"))),
+            Some(TxnState::Prepare) => None,
+            Some(TxnState::Prepared) => {
+                store.abort(database, id, "User Aborted");
+                Some(frontend_ok(label, id, ""))
+            }
+            Some(TxnState::Aborted) => {
+                let text = format!("Transaction {id} has already aborted, label is {label}");
+                Some(frontend_ok(label, id, &text))
+            }
+            Some(state @ (TxnState::Committed | TxnState::Visible)) => {
+                let name = state.name();
+                Some(frontend_failed(&format!("Can not abort {name} transaction {id}, label is {label}")))
+            }
+        },
+        Call::Begin | Call::StreamLoad | Call::LoadState => None,
+    }
+}
+
+/// The frontend's own success.
+fn frontend_ok(label: &str, txn_id: u64, message: &str) -> Answer {
+    let fields =
+        Fields::default().text("Label", label).text("Status", "OK").count("TxnId", txn_id).text("Message", message);
+    Answer::json(200, fields.indented(2))
+}
+
+/// Transactions over several tables of one database live on the leader (since 4.0).
+fn multi_table(cluster: &Cluster, head: &Head, call: Call, database: &str, label: &str) -> Answer {
+    let store = &cluster.shared.store;
+    let state = store.label_state(database, label);
+    let id = state.txn_id.unwrap_or_default();
+    match (call, state.state) {
+        (Call::Begin, _) => match store.begin(database, &[], label, timeout_ms(cluster, head)) {
+            Ok(id) => {
+                store.mark_multi_table(database, id);
+                lock(&cluster.multi_loads).insert(id, Vec::new());
+                frontend_ok(label, id, "")
+            }
+            Err(error @ BeginError::LabelExists { .. }) => {
+                let text = error.to_string();
+                let fields = Fields::default().text("Status", "LABEL_ALREADY_EXISTS").text("Message", &text);
+                Answer::json(200, fields.indented(2))
+            }
+            Err(error) => frontend_failed(&error.to_string()),
+        },
+        (Call::Prepare, _) => frontend_failed("Unsupported operation: prepare"),
+        (_, None) => frontend_failed(&format!("No transaction found with db[{database}] and label[{label}]")),
+        (Call::Commit, Some(TxnState::Prepare)) => {
+            let batches = lock(&cluster.multi_loads).remove(&id).unwrap_or_default();
+            let counts = store.transaction(database, id).map(|record| record.counts).unwrap_or_default();
+            let total = batches.iter().map(|batch| batch.rows.len() as u64).sum();
+            match store.commit(database, id, batches, Counts { total, loaded: total, ..counts }) {
+                Ok(()) => frontend_ok(label, id, ""),
+                Err(text) => frontend_failed(&text),
+            }
+        }
+        (_, Some(TxnState::Prepare)) => {
+            lock(&cluster.multi_loads).remove(&id);
+            store.abort(database, id, "User Aborted");
+            frontend_ok(label, id, "")
+        }
+        _ => decide(cluster, call, database, label)
+            .unwrap_or_else(|| frontend_failed(&format!("No transaction found by label {label}"))),
+    }
+}
+
+fn timeout_ms(cluster: &Cluster, head: &Head) -> i64 {
+    let default = cluster.shared.store.settings().load_timeout.as_secs();
+    let header = |name: &str| head.header(name).parse::<u64>().ok().filter(|seconds| *seconds > 0);
+    let seconds = header("timeout").unwrap_or(default).min(header("idle_transaction_timeout").unwrap_or(u64::MAX));
+    i64::try_from(seconds.min(259_200) * 1000).unwrap_or(i64::MAX)
+}
+
+/// One call at the backend.
+struct BackendCall<'a> {
+    cluster: &'a Arc<Cluster>,
+    head: &'a Head,
+    database: String,
+    table: String,
+    label: String,
+}
+
+/// The backend's part.
+pub(super) async fn backend(
+    cluster: &Arc<Cluster>,
+    head: &Head,
+    connection: &mut Connection,
+    op: &str,
+) -> io::Result<Reply> {
+    let (database, table, label) = (head.header("db"), head.header("table"), head.header("label"));
+    let call = BackendCall { cluster, head, database, table, label };
+    let Some(kind) = call_of(op) else {
+        return Ok(call.answer("INVALID_ARGUMENT", &format!("Unknown transaction operation: {op}")).into());
+    };
+    let action = cluster.fault(kind, Place::Be, Some(&call.table).filter(|t| !t.is_empty()).map(String::as_str));
+    if let Some(action) = &action
+        && let Err(reply) = cluster.common_fault(action, Place::Be).await
+    {
+        return Ok(reply);
+    }
+    if let Some(Action::Fail { message }) = &action {
+        call.roll_back(message);
+        return Ok(call.answer("INTERNAL_ERROR", message).into());
+    }
+    let reply: Reply = match call.check_head(connection, kind) {
+        Some(answer) => {
+            if !head.expects_continue() {
+                connection.body(head.framing(), &mut |_| true).await?;
+            }
+            return Ok(answer.into());
+        }
+        None => match kind {
+            Call::Begin => call.begin().into(),
+            Call::Load => call.load(connection).await?.into(),
+            Call::Prepare => call.end(true, None).into(),
+            Call::Commit => call.end(false, action.as_ref()).into(),
+            _ => call.rollback().into(),
+        },
+    };
+    Ok(match action {
+        Some(Action::ResetAfterCommit) => Reply::Reset,
+        Some(Action::HangAfterCommit) => Reply::Hang,
+        _ => reply,
+    })
+}
+
+impl BackendCall<'_> {
+    fn check_head(&self, connection: &Connection, kind: Call) -> Option<Answer> {
+        if self.head.basic_auth().is_none() {
+            return Some(self.answer("INTERNAL_ERROR", "no valid Basic authorization"));
+        }
+        if let Some(text) = self.cluster.refused_user(self.head, connection) {
+            return Some(self.answer("INTERNAL_ERROR", &text));
+        }
+        if is_multi(self.cluster, self.head) && kind != Call::Load {
+            let text = "Multi-statement transaction requests can only be sent to FE nodes, not BE nodes";
+            return Some(self.answer("INVALID_ARGUMENT", text));
+        }
+        if self.label.is_empty() {
+            return Some(self.answer("INVALID_ARGUMENT", "Empty label."));
+        }
+        if self.database.is_empty() {
+            return Some(self.answer("INVALID_ARGUMENT", "No database selected."));
+        }
+        None
+    }
+
+    fn begin(&self) -> Answer {
+        let store = &self.cluster.shared.store;
+        let started = Instant::now();
+        match store.begin(&self.database, &[&self.table], &self.label, timeout_ms(self.cluster, self.head)) {
+            Ok(txn_id) => {
+                let txn = BackendTxn {
+                    database: self.database.clone(),
+                    table: self.table.clone(),
+                    label: self.label.clone(),
+                    txn_id,
+                    plan: None,
+                    batches: Vec::new(),
+                    counts: Counts::default(),
+                    error_lines: Vec::new(),
+                    failure: None,
+                    started,
+                    read_ms: 0,
+                    write_ms: 0,
+                };
+                let txn = Arc::new(tokio::sync::Mutex::new(txn));
+                lock(&self.cluster.backend_txns).insert(self.label.clone(), txn);
+                let fields = self.ok_fields().count("TxnId", txn_id).count("BeginTxnTimeMs", millis(started));
+                self.json(&fields)
+            }
+            Err(error) => {
+                let running = match &error {
+                    BeginError::LabelExists { running, .. } => Some(if *running { "RUNNING" } else { "FINISHED" }),
+                    _ => None,
+                };
+                let status = if running.is_some() { "LABEL_ALREADY_EXISTS" } else { "INTERNAL_ERROR" };
+                let fields = self.fields(status, &error.to_string()).optional("ExistingJobStatus", running);
+                self.json(&fields)
+            }
+        }
+    }
+
+    fn txn(&self) -> Option<Arc<tokio::sync::Mutex<BackendTxn>>> {
+        lock(&self.cluster.backend_txns).get(&self.label).cloned()
+    }
+
+    fn not_exists(&self) -> Answer {
+        self.answer("TXN_NOT_EXISTS", &format!("Transaction with label {} not exists", self.label))
+    }
+
+    fn in_processing(&self) -> Answer {
+        let fields = self.fields("TXN_IN_PROCESSING", "Transaction is in processing").text("Label", &self.label);
+        self.json(&fields)
+    }
+
+    async fn load(&self, connection: &mut Connection) -> io::Result<Answer> {
+        if is_multi(self.cluster, self.head) {
+            return self.load_multi(connection).await;
+        }
+        let refused = match self.txn() {
+            None => Err(self.not_exists()),
+            Some(txn) => match Arc::clone(&txn).try_lock_owned() {
+                Err(_) => Err(self.in_processing()),
+                Ok(mut txn) => match self.plan_load(&mut txn) {
+                    Ok(plan) => Ok((txn, plan)),
+                    Err(answer) => Err(answer),
+                },
+            },
+        };
+        let (mut txn, plan) = match refused {
+            Ok(found) => found,
+            Err(answer) => {
+                if !self.head.expects_continue() {
+                    connection.body(self.head.framing(), &mut |_| true).await?;
+                }
+                return Ok(answer);
+            }
+        };
+        let (loaded, read_ms, write_ms) = match self.take(connection, &plan).await? {
+            Ok(taken) => taken,
+            Err(answer) => return Ok(answer),
+        };
+        txn.read_ms += read_ms;
+        txn.write_ms += write_ms;
+        let bytes = loaded.counts.bytes;
+        txn.counts = sum(txn.counts, loaded.counts);
+        txn.failure = txn.failure.take().or(loaded.failure);
+        txn.error_lines.extend(loaded.error_lines);
+        txn.batches.push(loaded.batch);
+        let fields = self
+            .ok_fields()
+            .count("TxnId", txn.txn_id)
+            .count("LoadBytes", bytes)
+            .count("StreamLoadPlanTimeMs", 0)
+            .count("ReceivedDataTimeMs", read_ms);
+        Ok(self.json(&fields))
+    }
+
+    /// Reads and parses one body; a connection that ends early rolls the transaction back.
+    async fn take(
+        &self,
+        connection: &mut Connection,
+        plan: &Arc<Plan>,
+    ) -> io::Result<Result<(crate::load::Loaded, u64, u64), Answer>> {
+        if self.head.expects_continue() {
+            connection.send_continue().await?;
+        }
+        let discard = self.cluster.shared.store.settings().discard;
+        let reading = Instant::now();
+        let body = match take_body(connection, self.head, counter(plan, discard), None).await {
+            Ok(Taken::Whole(body)) => body,
+            Ok(Taken::Cut(_) | Taken::Stopped) => {
+                let text = "receive body don't equal with body bytes";
+                self.roll_back(text);
+                return Ok(Err(self.answer("INTERNAL_ERROR", text)));
+            }
+            Err(error) => {
+                self.roll_back("Cancelled");
+                return Err(error);
+            }
+        };
+        let read_ms = millis(reading);
+        let writing = Instant::now();
+        let loaded = parse(Arc::clone(plan), body, discard).await;
+        Ok(Ok((loaded, read_ms, millis(writing))))
+    }
+
+    /// The first load plans; later ones must have the same headers.
+    fn plan_load(&self, txn: &mut BackendTxn) -> Result<Arc<Plan>, Answer> {
+        if txn.database != self.database {
+            let text = format!("Request database {} not equal transaction database {}", self.database, txn.database);
+            return Err(self.answer("INVALID_ARGUMENT", &text));
+        }
+        if txn.table != self.table {
+            let text = format!("Request table {} not equal transaction table {}", self.table, txn.table);
+            return Err(self.answer("INVALID_ARGUMENT", &text));
+        }
+        let headers = load_headers(self.head);
+        match &txn.plan {
+            Some((plan, first)) if *first == headers => Ok(Arc::clone(plan)),
+            Some(_) => Err(self.answer("INVALID_ARGUMENT", "load request not equal last.")),
+            None => match self.plan() {
+                Ok(plan) => {
+                    txn.plan = Some((Arc::clone(&plan), headers));
+                    Ok(plan)
+                }
+                Err(text) => {
+                    self.roll_back(&text);
+                    Err(self.answer("ANALYSIS_ERROR", &text))
+                }
+            },
+        }
+    }
+
+    fn plan(&self) -> Result<Arc<Plan>, String> {
+        let store = &self.cluster.shared.store;
+        let request = LoadRequest::read(&|name| self.head.header(name))?;
+        check_size(self.cluster, self.head, request.format, &format!("label={}", self.label))?;
+        store.check_versions(&self.database, &self.table)?;
+        let table = store
+            .table(&self.database, &self.table)
+            .map_err(|_| format!("unknown table \"{}.{}\"", self.database, self.table))?;
+        Plan::new(request, table, now_micros()).map(Arc::new)
+    }
+
+    /// A load of a transaction over several tables; any failure cancels the whole of it.
+    async fn load_multi(&self, connection: &mut Connection) -> io::Result<Answer> {
+        let store = &self.cluster.shared.store;
+        let state = store.label_state(&self.database, &self.label);
+        let (Some(TxnState::Prepare), Some(txn_id)) = (state.state, state.txn_id) else {
+            connection.body(self.head.framing(), &mut |_| true).await?;
+            return Ok(self.not_exists());
+        };
+        let failed = |text: &str| {
+            lock(&self.cluster.multi_loads).remove(&txn_id);
+            store.abort(&self.database, txn_id, text);
+            self.answer("INTERNAL_ERROR", text)
+        };
+        let plan = match self.plan() {
+            Ok(plan) => plan,
+            Err(text) => {
+                connection.body(self.head.framing(), &mut |_| true).await?;
+                return Ok(failed(&text));
+            }
+        };
+        let (loaded, read_ms, _) = match self.take(connection, &plan).await? {
+            Ok(taken) => taken,
+            Err(answer) => return Ok(answer),
+        };
+        if let Some(text) = loaded.failure.or_else(|| plan.verdict(&loaded.counts)) {
+            return Ok(failed(&text));
+        }
+        store.join_table(&self.database, txn_id, &self.table);
+        lock(&self.cluster.multi_loads).entry(txn_id).or_default().push(loaded.batch);
+        let fields = self
+            .ok_fields()
+            .count("TxnId", txn_id)
+            .count("LoadBytes", loaded.counts.bytes)
+            .count("StreamLoadPlanTimeMs", 0)
+            .count("ReceivedDataTimeMs", read_ms);
+        Ok(self.json(&fields))
+    }
+
+    /// Prepare, or commit without prepare.
+    fn end(&self, prepare: bool, action: Option<&Action>) -> Answer {
+        let Some(txn) = self.txn() else { return self.not_exists() };
+        let Ok(mut txn) = txn.try_lock() else { return self.in_processing() };
+        if txn.database != self.database {
+            let text = format!("Request database {} not equal transaction database {}", self.database, txn.database);
+            return self.answer("INVALID_ARGUMENT", &text);
+        }
+        let Some((plan, _)) = txn.plan.clone() else {
+            let text = format!("txn {} label {} hasn't send any data yet", txn.txn_id, txn.label);
+            return self.answer("INTERNAL_ERROR", &text);
+        };
+        let error_url = self.cluster.keep_error_log(txn.txn_id, &std::mem::take(&mut txn.error_lines));
+        if let Some(text) = txn.failure.take().or_else(|| plan.verdict(&txn.counts)) {
+            self.roll_back(&text);
+            return self.json(&self.fields("INTERNAL_ERROR", &text).optional("ErrorURL", error_url.as_deref()));
+        }
+        let store = &self.cluster.shared.store;
+        let batches = std::mem::take(&mut txn.batches);
+        let committing = Instant::now();
+        let ended = if prepare {
+            let seconds = self.head.header("prepared_timeout").parse().unwrap_or(PREPARED_TIMEOUT_S);
+            store.prepare(&self.database, txn.txn_id, batches, txn.counts, seconds as i64 * 1000)
+        } else {
+            store.commit(&self.database, txn.txn_id, batches, txn.counts)
+        };
+        lock(&self.cluster.backend_txns).remove(&self.label);
+        if let Err(text) = ended {
+            return self.answer("INTERNAL_ERROR", &text);
+        }
+        let late = action == Some(&Action::PublishTimeout);
+        let (status, message) = if late { ("PUBLISH_TIMEOUT", PUBLISH_TIMEOUT_TEXT) } else { ("OK", "") };
+        let fields = end_fields(self.fields(status, message).text("Label", &self.label), &txn, millis(committing));
+        self.json(&fields.optional("ErrorURL", error_url.as_deref()))
+    }
+
+    fn rollback(&self) -> Answer {
+        let Some(txn) = self.txn() else { return self.not_exists() };
+        if txn.try_lock().is_err() {
+            return self.in_processing();
+        }
+        self.roll_back("User Aborted");
+        self.json(&self.ok_fields())
+    }
+
+    fn roll_back(&self, reason: &str) {
+        let txn = lock(&self.cluster.backend_txns).remove(&self.label);
+        let store = &self.cluster.shared.store;
+        if let Some(txn_id) = store.label_state(&self.database, &self.label).txn_id
+            && txn.is_some()
+        {
+            store.abort(&self.database, txn_id, reason);
+        }
+    }
+
+    fn fields(&self, status: &str, message: &str) -> Fields {
+        let fields = Fields::default().text("Status", status).text("Message", message);
+        if self.cluster.shared.store.settings().release.names_table_in_answers() {
+            fields.text("Db", &self.database).text("Table", &self.table)
+        } else {
+            fields
+        }
+    }
+
+    fn ok_fields(&self) -> Fields {
+        self.fields("OK", "").text("Label", &self.label)
+    }
+
+    fn answer(&self, status: &str, message: &str) -> Answer {
+        self.json(&self.fields(status, message))
+    }
+
+    fn json(&self, fields: &Fields) -> Answer {
+        backend_json(fields, self.cluster.shared.store.settings().release)
+    }
+}
+
+fn end_fields(fields: Fields, txn: &BackendTxn, commit_ms: u64) -> Fields {
+    let counts = txn.counts;
+    fields
+        .count("TxnId", txn.txn_id)
+        .count("NumberTotalRows", counts.total)
+        .count("NumberLoadedRows", counts.loaded)
+        .count("NumberFilteredRows", counts.filtered)
+        .count("NumberUnselectedRows", counts.unselected)
+        .count("LoadBytes", counts.bytes)
+        .count("LoadTimeMs", millis(txn.started))
+        .count("StreamLoadPlanTimeMs", 0)
+        .count("ReceivedDataTimeMs", txn.read_ms)
+        .count("WriteDataTimeMs", txn.write_ms)
+        .count("CommitAndPublishTimeMs", commit_ms)
+}
+
+/// Headers that describe the load, not the request.
+fn load_headers(head: &Head) -> Vec<(String, String)> {
+    let of_request = ["expect", "content-length", "transfer-encoding", "connection", "accept", "user-agent", "host"];
+    let described = |(name, _): &&(String, String)| !of_request.contains(&name.as_str());
+    let mut headers: Vec<_> = head.headers().iter().filter(described).cloned().collect();
+    headers.sort();
+    headers
+}
+
+fn sum(a: Counts, b: Counts) -> Counts {
+    Counts {
+        total: a.total + b.total,
+        loaded: a.loaded + b.loaded,
+        filtered: a.filtered + b.filtered,
+        unselected: a.unselected + b.unselected,
+        deletes: a.deletes + b.deletes,
+        bytes: a.bytes + b.bytes,
+    }
+}
