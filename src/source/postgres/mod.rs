@@ -7,6 +7,7 @@ mod checkpoints;
 mod client;
 mod conninfo;
 mod core;
+mod database;
 mod decode;
 mod ending;
 mod fetch;
@@ -16,7 +17,6 @@ mod login;
 mod low_water;
 mod pace;
 mod pattern;
-mod postgres;
 mod preflight;
 mod publication;
 mod quote;
@@ -42,8 +42,8 @@ use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use checkpoints::PgCheckpoints;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
+pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
-pub use postgres::Postgres;
 
 /// What the source needs to know.
 #[derive(Clone, Debug)]
