@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+mod blocker;
 mod catalog;
 mod checkpoints;
 mod client;
@@ -13,6 +14,7 @@ mod ending;
 mod fetch;
 mod framing;
 mod gulp;
+mod locked;
 mod login;
 mod low_water;
 mod pace;
