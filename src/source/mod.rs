@@ -19,6 +19,9 @@ pub mod postgres;
 pub struct Ready {
     /// Where the stream is to start: our own checkpoint, or the slot's first position.
     pub start: Lsn,
+    /// Whether this process streamed before from another server or slot than the one it starts on now: somebody started
+    /// anew while it ran. Positions of before mean nothing any more. Told once, by the setup that finds it.
+    pub anew: bool,
     /// The tables as they are now.
     pub tables: Vec<Arc<TableSchema>>,
     /// Whether an operator paused the pipeline before the restart.

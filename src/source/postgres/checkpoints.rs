@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Error};
 
-use super::client::{Driver, connect_sql};
+use super::client::SqlSession;
 use super::publication::Fingerprint;
 use super::quote::{identifier, literal};
 use super::resume::Incarnation;
@@ -37,27 +37,24 @@ pub(super) struct Lineage {
     pub(super) incomplete_tables: Vec<u32>,
 }
 
+impl Lineage {
+    /// Whether positions of `before` still mean the same.
+    pub(super) fn continues(&self, before: &Lineage) -> bool {
+        self.system_id == before.system_id
+            && self.timeline == before.timeline
+            && self.incarnation.first == before.incarnation.first
+    }
+}
+
 /// The checkpoint of one pipeline, in a table of the source database. Connects by itself, and again when needed.
 #[derive(Debug)]
 pub struct PgCheckpoints {
     connect: ConnectOptions,
     pipeline: String,
     schema: String,
-    session: Mutex<Option<Session>>,
+    session: Mutex<Option<SqlSession>>,
     lineage: SyncMutex<Option<Lineage>>,
     decoded: Arc<AtomicI64>,
-}
-
-#[derive(Debug)]
-struct Session {
-    client: Client,
-    driver: Driver,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
 }
 
 impl PgCheckpoints {
@@ -89,7 +86,8 @@ impl PgCheckpoints {
         self.lineage().map(|lineage| resting_on(&lineage, lsn, paused))
     }
 
-    fn lineage(&self) -> Option<Lineage> {
+    /// What the last successful setup found.
+    pub(super) fn lineage(&self) -> Option<Lineage> {
         let mut lineage = self.lineage.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         lineage.incarnation.decoded = self.decoded.load(Relaxed);
         Some(lineage)
@@ -106,8 +104,7 @@ impl PgCheckpoints {
                 Some(session) => session,
                 None => {
                     fresh = true;
-                    let (client, driver) = connect_sql(&self.connect, "checkpoints").await?;
-                    Session { client, driver }
+                    SqlSession::connect(&self.connect, "checkpoints").await?
                 }
             };
             let answer = tokio::time::timeout(PATIENCE, self.ask(&session.client, checkpoint)).await;

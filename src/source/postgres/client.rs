@@ -39,6 +39,30 @@ pub(super) async fn connect_sql(options: &ConnectOptions, suffix: &str) -> Resul
     Ok((client, tokio::spawn(async move { connection.await.err() })))
 }
 
+/// A connection for SQL that is closed at once when dropped, whatever it is waiting for.
+#[derive(Debug)]
+pub(super) struct SqlSession {
+    pub(super) client: Client,
+    driver: Driver,
+}
+
+impl SqlSession {
+    /// See [`connect_sql`].
+    ///
+    /// # Errors
+    /// Why no host lets us in.
+    pub(super) async fn connect(options: &ConnectOptions, suffix: &str) -> Result<SqlSession, Reason> {
+        let (client, driver) = connect_sql(options, suffix).await?;
+        Ok(SqlSession { client, driver })
+    }
+}
+
+impl Drop for SqlSession {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
 /// A logged-in connection that plays its login again, so that a client which logs in by itself can take it over: the
 /// client's startup message is swallowed, and what the server said at the real login is read again.
 struct Handover {

@@ -223,7 +223,9 @@ impl Decoder {
     fn seldom(&mut self, message: &Message<'_>, events: &mut Vec<Event>) -> Result<(), EventError> {
         match *message {
             Message::Relation { oid, namespace, name, identity, ref columns, .. } => {
-                self.relation(oid, namespace, name, identity, columns, events)
+                let schema = if namespace.is_empty() { "pg_catalog" } else { namespace };
+                let name = TableName { schema: schema.to_owned(), name: name.to_owned() };
+                self.relation(oid, name, identity, columns, events)
             }
             Message::Type { oid, namespace, name, .. } => {
                 let (base, name) = match namespace {
@@ -274,14 +276,11 @@ impl Decoder {
     fn relation(
         &mut self,
         oid: u32,
-        namespace: &str,
-        name: &str,
+        name: TableName,
         identity: ReplicaIdentity,
         columns: &[RelationColumn<'_>],
         events: &mut Vec<Event>,
     ) -> Result<(), EventError> {
-        let namespace = if namespace.is_empty() { "pg_catalog" } else { namespace };
-        let name = TableName { schema: namespace.to_owned(), name: name.to_owned() };
         let Some(known) = self.tables.get(oid) else {
             tracing::debug!(table = %name, "changes of a table that is not selected are left out");
             self.relations.insert(oid, Relation::Ignored);

@@ -21,9 +21,9 @@ const KEYS_MAX: usize = 500;
 /// bounds memory by how many it asks for.
 ///
 /// # Errors
-/// If the table cannot be asked, or no longer has these columns.
+/// If the table cannot be asked, is gone or no longer has these columns.
 pub(super) async fn fetch(client: &Client, schema: &TableSchema, keys: &[Row]) -> Result<Vec<Option<Row>>, Reason> {
-    let Some(name) = current_name(client, schema.id).await? else { return Ok(vec![None; keys.len()]) };
+    let name = current_name(client, schema.id).await?.ok_or_else(|| dropped(schema))?;
     let mut rows = Vec::with_capacity(keys.len());
     for batch in keys.chunks(KEYS_MAX) {
         let mut found = fetch_batch(client, &name, schema, batch).await?;
@@ -66,7 +66,7 @@ async fn fetch_batch(
         return Ok(found);
     }
     let sql = statement(name, schema, &keys).ok_or_else(|| not_utf8(schema))?;
-    let answers = client.simple_query_raw(&sql).await.map_err(|error| query_reason(&error, &doing()))?;
+    let answers = client.simple_query_raw(&sql).await.map_err(|error| refused(&error, schema, &doing()))?;
     tokio::pin!(answers);
     while let Some(answer) = answers.next().await {
         if let SimpleQueryMessage::Row(answer) = answer.map_err(|error| refused(&error, schema, &doing()))? {
@@ -108,6 +108,16 @@ fn not_utf8(schema: &TableSchema) -> Reason {
     let object = schema.name.to_string();
     let message = format!("reading rows of {object} again: a value is not UTF-8");
     Reason::new("SOURCE_ENCODING", Class::Wait, object, message, "Store text as UTF-8 in the source.")
+}
+
+/// That the table is gone says nothing of the row at the time of the change.
+fn dropped(schema: &TableSchema) -> Reason {
+    let object = schema.name.to_string();
+    let message = format!("reading rows of {object} again: the table was dropped after the change");
+    let remedy = "If its last changes are not needed, take the table out of TABLES (a pattern that matched it may stay) \
+                  and restart Sluicegate: they are left out then. Else load the table's last state by other means \
+                  before.";
+    Reason::new("TABLE_DROPPED", Class::Wait, object, message, remedy)
 }
 
 /// Columns that are gone are told apart: the stream will tell of the change.

@@ -185,6 +185,50 @@ async fn what_blocks_the_slot_is_named_and_no_slot_is_left() {
 }
 
 #[tokio::test]
+async fn setup_does_not_queue_for_locks_and_names_who_holds_them() {
+    let mut lab = Lab::new(shared(), "locked", "shop.orders").await;
+    lab.sql(SHOP).await;
+    lab.options.replica_identity = ReplicaIdentity::Full;
+    let cases = [
+        // before, what holds the lock, what waits for it, the table's identity afterwards
+        ("SELECT", "SELECT FROM shop.orders", "shop.orders", "d"),
+        ("SELECT", "LOCK TABLE shop.orders IN SHARE UPDATE EXCLUSIVE MODE", "shop.orders", "d"),
+        ("ALTER TABLE shop.orders REPLICA IDENTITY FULL", "LOCK TABLE shop.orders IN SHARE MODE", "locked_pub", "f"),
+    ];
+    for (before, hold, object, identity) in cases {
+        lab.sql(&format!("SET application_name = 'report'; {before}")).await;
+        lab.sql(&format!("BEGIN; {hold}")).await;
+        let found = lab.run().await.unwrap_err();
+        let [reason] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((reason.code, reason.class, reason.object.as_str()), ("SOURCE_LOCKED", Class::Retry, object));
+        let pid: i32 = lab.admin.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+        let holder = format!("held by process {pid} (");
+        assert!(reason.message.contains(&holder) && reason.message.contains("application report"), "{reason:?}");
+        assert!(reason.message.contains("on shop.orders") && reason.sql.contains(&pid.to_string()), "{reason:?}");
+        lab.sql("COMMIT").await;
+        let state = "SELECT relreplident::text FROM pg_class WHERE oid = 'shop.orders'::regclass";
+        assert_eq!((lab.text(state).await.as_str(), lab.published().await.as_str()), (identity, ""), "{hold}");
+    }
+    lab.run().await.unwrap();
+    assert_eq!(lab.published().await, "orders");
+    lab.forget().await;
+}
+
+#[tokio::test]
+async fn starting_anew_under_a_running_process_is_told_once() {
+    let lab = Lab::new(shared(), "anew", "shop.orders").await;
+    lab.sql(SHOP).await;
+    let first = lab.run().await.unwrap().ready;
+    assert!(!first.anew && !lab.run().await.unwrap().ready.anew);
+    lab.forget().await;
+    lab.sql("DELETE FROM sluicegate.checkpoints; INSERT INTO shop.orders VALUES (2, 'b')").await;
+    let second = lab.run().await.unwrap().ready;
+    assert!(second.anew && second.start > first.start);
+    assert!(!lab.run().await.unwrap().ready.anew);
+    lab.forget().await;
+}
+
+#[tokio::test]
 async fn gaps_are_named_and_their_statements_start_anew() {
     let lab = Lab::new(shared(), "gaps", "shop.orders").await;
     lab.sql(SHOP).await;
@@ -347,7 +391,8 @@ async fn rows_read_by_key_are_what_the_stream_sends() {
     lab.sql("ALTER TABLE public.u DROP COLUMN n").await;
     assert_eq!(fetch(&lab.worker, schema, &keys).await.unwrap_err().code, "TABLE_CHANGED");
     lab.sql("DROP TABLE public.u").await;
-    assert_eq!(fetch(&lab.worker, schema, &keys[..1]).await.unwrap(), [None]);
+    let gone = fetch(&lab.worker, schema, &keys[..1]).await.unwrap_err();
+    assert_eq!((gone.code, gone.class, gone.object.as_str()), ("TABLE_DROPPED", Class::Wait, "public.t"));
     lab.forget().await;
 }
 

@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
+mod blocker;
 mod catalog;
 mod checkpoints;
 mod client;
 mod conninfo;
 mod core;
+mod database;
 mod decode;
 mod ending;
 mod fetch;
 mod framing;
 mod gulp;
+mod locked;
 mod login;
 mod low_water;
 mod pace;
 mod pattern;
-mod postgres;
 mod preflight;
 mod publication;
 mod quote;
@@ -42,8 +44,8 @@ use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use checkpoints::PgCheckpoints;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
+pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
-pub use postgres::Postgres;
 
 /// What the source needs to know.
 #[derive(Clone, Debug)]

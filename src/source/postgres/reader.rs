@@ -191,11 +191,12 @@ impl Reader {
         tokio::select! {
             biased;
             () = noticed(&mut self.shutdown_notice) => Wake::Ended(ending::shutting_down()),
+            // Before a stop, which may come along with it: the last update is to tell the newest position.
+            lsn = changed(confirm) => Wake::Confirmed(lsn),
             // Whoever could stop us may also be gone: then nobody wants the stream either.
             _ = stop.wait_for(|stop| *stop) => Wake::Stop,
             () = sleep_until(self.core.deadline(Instant::now())) => Wake::Time,
             paused = changed(paused) => Wake::Paused(paused),
-            lsn = changed(confirm) => Wake::Confirmed(lsn),
             memory = granted(&mut self.memory) => Wake::Memory(memory),
             room = granted(&mut self.room) => room.map_or_else(|| Wake::Ended(ending::unwanted()), Wake::Room),
             moved = poll_fn(|cx| poll_move(&mut self.socket, &mut self.outbox, gulp.as_mut(), cx)) => match moved {

@@ -61,6 +61,8 @@ pub(super) struct Facts<'a> {
     pub(super) publication_name: &'a str,
     pub(super) system_id: &'a str,
     pub(super) timeline: i32,
+    /// System identifier and timeline that this process streamed from before, if it did.
+    pub(super) streamed: Option<(&'a str, i32)>,
     /// End of the server's WAL that is safe on disk.
     pub(super) flushed: Lsn,
     pub(super) slot: Option<&'a Slot>,
@@ -96,6 +98,21 @@ pub(super) fn start_anew(schema: &str, pipeline: &str, slot: Option<&str>) -> St
 }
 
 impl Facts<'_> {
+    /// In which way the server is another than this one; `None` if it is the same.
+    fn differs_from(&self, system_id: &str, timeline: i32) -> Option<String> {
+        if system_id != self.system_id {
+            let now = self.system_id;
+            return Some(format!("the server's system identifier is {now} and was {system_id}: it is another cluster"));
+        }
+        (timeline != self.timeline).then(|| {
+            format!(
+                "the server's timeline is {} and was {timeline}: it was promoted or restored, and the newest changes \
+                 may not be part of it",
+                self.timeline
+            )
+        })
+    }
+
     /// See [`start_anew`].
     pub(super) fn start_anew(&self) -> String {
         start_anew(self.checkpoint_schema, self.pipeline, self.slot.map(|_| self.slot_name))
@@ -107,10 +124,24 @@ impl Facts<'_> {
 /// # Errors
 /// Every mismatch, unless one of them makes the others meaningless.
 pub(super) fn decide(facts: &Facts<'_>, checkpoint: Option<&Checkpoint>) -> Result<Start, Vec<Reason>> {
+    if let Some(reason) = moved_away(facts, checkpoint.is_some()) {
+        return Err(vec![reason]);
+    }
     match checkpoint {
         Some(checkpoint) => resume(facts, checkpoint),
         None => first_start(facts).map_err(|reason| vec![reason]),
     }
+}
+
+/// A checkpoint that is missing, or another pipeline's of the same name, must not hide that the address leads to
+/// another server than the one we streamed from a moment ago.
+fn moved_away(facts: &Facts<'_>, stored: bool) -> Option<Reason> {
+    let (system_id, timeline) = facts.streamed?;
+    let message = facts.differs_from(system_id, timeline)?;
+    let remedy = "Point SOURCE_URL to the former server; or start anew: run the statements if there are any, restart \
+                  Sluicegate, and load all rows again by other means.";
+    let sql = if stored || facts.slot.is_some() { facts.start_anew() } else { String::new() };
+    Some(Reason::new("SOURCE_CHANGED", Class::Resync, "server", message, remedy).with_sql(sql))
 }
 
 fn first_start(facts: &Facts<'_>) -> Result<Start, Reason> {
@@ -202,20 +233,7 @@ fn readable(facts: &Facts<'_>, checkpoint: &Checkpoint, gap: &Gap<'_>) -> Result
 }
 
 fn other_source(facts: &Facts<'_>, checkpoint: &Checkpoint, gap: &Gap<'_>) -> Option<Reason> {
-    let message = if checkpoint.system_id != facts.system_id {
-        format!(
-            "the server's system identifier is {} and was {}: it is another cluster",
-            facts.system_id, checkpoint.system_id
-        )
-    } else if checkpoint.timeline != facts.timeline {
-        format!(
-            "the server's timeline is {} and was {}: it was promoted or restored, and changes up to {} may not be \
-             part of it",
-            facts.timeline, checkpoint.timeline, checkpoint.lsn
-        )
-    } else {
-        return None;
-    };
+    let message = facts.differs_from(&checkpoint.system_id, checkpoint.timeline)?;
     let remedy = "Point SOURCE_URL to the former server, or start anew with the statements and load all rows again by \
                   other means.";
     Some(gap("SOURCE_CHANGED", "server", message, remedy))
@@ -283,9 +301,10 @@ mod tests {
         slot: Option<Slot>,
         fingerprint: &'static str,
         flushed: u64,
+        streamed: Option<(&'static str, i32)>,
     }
 
-    fn check(name: &str, case: &Case) -> Result<Start, Vec<&'static str>> {
+    fn decided(case: &Case) -> Result<Start, Vec<Reason>> {
         let tables = BTreeMap::from([(1, TableName { schema: "a".into(), name: "b".into() })]);
         let fingerprint = case.fingerprint.parse().unwrap();
         let facts = Facts {
@@ -295,12 +314,17 @@ mod tests {
             publication_name: "pub",
             system_id: "7",
             timeline: 1,
+            streamed: case.streamed,
             flushed: Lsn(case.flushed),
             slot: case.slot.as_ref(),
             fingerprint: &fingerprint,
             tables: &tables,
         };
-        decide(&facts, case.checkpoint.as_ref()).map_err(|reasons| {
+        decide(&facts, case.checkpoint.as_ref())
+    }
+
+    fn check(name: &str, case: &Case) -> Result<Start, Vec<&'static str>> {
+        decided(case).map_err(|reasons| {
             for reason in &reasons {
                 assert!(!reason.sql.is_empty() && !reason.remedy.is_empty(), "{name}: {reason:?}");
                 assert_eq!(reason.class == Class::Resync, case.checkpoint.is_some(), "{name}: {reason:?}");
@@ -312,7 +336,8 @@ mod tests {
     #[test]
     fn every_mismatch_is_a_named_gap() {
         let ours = "p1.1 t1.1";
-        let case = |checkpoint, slot, fingerprint, flushed| Case { checkpoint, slot, fingerprint, flushed };
+        let case =
+            |checkpoint, slot, fingerprint, flushed| Case { checkpoint, slot, fingerprint, flushed, streamed: None };
         let with = |change: fn(&mut Checkpoint)| {
             let mut changed = checkpoint(50);
             change(&mut changed);
@@ -361,6 +386,29 @@ mod tests {
         ];
         for (name, case, want) in cases {
             assert_eq!(check(name, &case), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_this_process_streamed_from_is_not_forgotten() {
+        let create = Ok(Start::Create);
+        let cases = [
+            ("the same server", Some(("7", 1)), None, create.clone()),
+            ("another cluster without a checkpoint", Some(("8", 1)), None, Err(vec!["SOURCE_CHANGED"])),
+            ("another timeline without a checkpoint", Some(("7", 2)), None, Err(vec!["SOURCE_CHANGED"])),
+            ("another cluster with one of its own", Some(("8", 1)), Some(checkpoint(50)), Err(vec!["SOURCE_CHANGED"])),
+            ("nothing streamed yet", None, None, create),
+        ];
+        for (name, streamed, checkpoint, want) in cases {
+            let slot = checkpoint.as_ref().map(|_| slot(40, 9));
+            let case = Case { checkpoint, slot, fingerprint: "p1.1 t1.1", flushed: 90, streamed };
+            let got = decided(&case);
+            let reasons = got.as_ref().err().into_iter().flatten();
+            assert!(reasons.clone().all(|reason| reason.class == Class::Resync && !reason.remedy.is_empty()), "{name}");
+            let sql: Vec<bool> = reasons.map(|reason| !reason.sql.is_empty()).collect();
+            assert!(sql.iter().all(|sql| *sql == case.checkpoint.is_some()), "{name}: statements only if they help");
+            let got = got.map_err(|reasons| reasons.iter().map(|reason| reason.code).collect::<Vec<_>>());
+            assert_eq!(got, want, "{name}");
         }
     }
 

@@ -14,6 +14,7 @@ use tokio_postgres::Client;
 
 use super::catalog::{self, quoted};
 use super::checkpoints::{self, Access, Lineage, PgCheckpoints};
+use super::locked::{self, Change};
 use super::preflight::{self, Server};
 use super::publication::{self, Fingerprint, Plan, Publication};
 use super::resume::{self, Facts, Incarnation, Start};
@@ -36,6 +37,8 @@ pub(super) struct Inspection {
     pub(super) access: Access,
     /// What is stored, or why it cannot be read.
     pub(super) checkpoint: Result<Option<Checkpoint>, Reason>,
+    /// What this process streamed from before.
+    pub(super) before: Option<Lineage>,
 }
 
 /// What setup made ready.
@@ -49,11 +52,11 @@ pub(super) struct Prepared {
     pub(super) watch: Watch,
 }
 
-/// Reads everything; writes nothing.
+/// Reads everything; writes nothing. `before` is what this process streamed from before.
 ///
 /// # Errors
 /// If the server cannot be asked.
-pub(super) async fn inspect(client: &Client, options: &Options) -> Result<Inspection, Reason> {
+pub(super) async fn inspect(client: &Client, options: &Options, before: Option<Lineage>) -> Result<Inspection, Reason> {
     let server = preflight::inspect(client).await?;
     let relations = catalog::matching(client, &options.tables).await?;
     let (own_schema, mode) = (&options.checkpoint_schema, options.replica_identity);
@@ -69,6 +72,7 @@ pub(super) async fn inspect(client: &Client, options: &Options) -> Result<Inspec
         selection,
         access,
         checkpoint,
+        before,
     })
 }
 
@@ -97,6 +101,7 @@ impl Inspection {
             publication_name: &options.publication,
             system_id: &self.server.system_id,
             timeline: self.server.timeline,
+            streamed: self.before.as_ref().map(|before| (before.system_id.as_str(), before.timeline)),
             flushed: self.server.flushed,
             slot: self.slot.as_ref(),
             fingerprint: self.publication.as_ref().map_or(&none, |publication| &publication.fingerprint),
@@ -184,7 +189,7 @@ pub(super) async fn run(
     checkpoints: &PgCheckpoints,
 ) -> Result<Prepared, Vec<Reason>> {
     let one = |reason| vec![reason];
-    let inspection = inspect(worker, options).await.map_err(one)?;
+    let inspection = inspect(worker, options, checkpoints.lineage()).await.map_err(one)?;
     let findings = findings(&inspection, options);
     if !findings.is_empty() {
         return Err(findings);
@@ -194,8 +199,9 @@ pub(super) async fn run(
     let made = make(worker, observer, options, &inspection, start).await.map_err(one)?;
     notes.extend(made.notes);
     let lineage = made.lineage;
-    checkpoints.identify(lineage.clone());
     let mut tables = inspection.known()?;
+    checkpoints.identify(lineage.clone());
+    let anew = inspection.before.as_ref().is_some_and(|before| !lineage.continues(before));
     for table in &mut tables {
         let complete = !lineage.incomplete_tables.contains(&table.schema.id.0);
         table.schema = Arc::new(TableSchema { complete, ..TableSchema::clone(&table.schema) });
@@ -204,6 +210,7 @@ pub(super) async fn run(
     Ok(Prepared {
         ready: Ready {
             start: made.start,
+            anew,
             tables: tables.iter().map(|table| table.schema.clone()).collect(),
             paused: inspection.stored().is_some_and(|checkpoint| checkpoint.paused),
             notes,
@@ -230,9 +237,8 @@ async fn make(
     let schema = &options.checkpoint_schema;
     let sql = checkpoints::create_sql(&inspection.access, schema);
     execute(worker, &sql, "making the checkpoint table").await?;
-    set_identities(worker, &inspection.selection.tables).await?;
-    let sql = inspection.plan(options).sql(&options.publication, &options.pipeline);
-    execute(worker, &sql, "making the publication").await?;
+    set_identities(worker, observer, &inspection.selection.tables).await?;
+    make_publication(worker, observer, options, &inspection.plan(options)).await?;
     let version = inspection.server.version;
     let names = inspection.selection.names();
     let ids: Vec<u32> = names.keys().copied().collect();
@@ -281,12 +287,30 @@ async fn execute(client: &Client, sql: &str, doing: &str) -> Result<(), Reason> 
     client.batch_execute(sql).await.map_err(|error| query_reason(&error, doing))
 }
 
-async fn set_identities(client: &Client, tables: &[Selected]) -> Result<(), Reason> {
+async fn set_identities(worker: &Client, observer: &Client, tables: &[Selected]) -> Result<(), Reason> {
     for name in tables.iter().flat_map(|table| &table.to_full) {
-        let sql = format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", quoted(name));
-        execute(client, &sql, "setting a replica identity").await?;
+        let change = Change {
+            sql: &format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", quoted(name)),
+            doing: "setting the replica identity",
+            object: &name.to_string(),
+            tables: std::slice::from_ref(name),
+            against: locked::ALTER_TABLE,
+        };
+        locked::make(worker, observer, &change).await?;
     }
     Ok(())
+}
+
+async fn make_publication(worker: &Client, observer: &Client, options: &Options, plan: &Plan) -> Result<(), Reason> {
+    let tables: Vec<TableName> = plan.add.iter().chain(&plan.remove).cloned().collect();
+    let change = Change {
+        sql: &plan.sql(&options.publication, &options.pipeline),
+        doing: "choosing the tables",
+        object: &options.publication,
+        tables: &tables,
+        against: locked::PUBLICATION,
+    };
+    locked::make(worker, observer, &change).await
 }
 
 /// The new tables that hold rows already, which are not copied, and what to say of each. Where the server has never

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
 
+use super::blocker::{self, Blocker};
 use super::quote::literal;
 use super::sqlstate::query_reason;
 use crate::model::{Class, Lsn, Reason};
@@ -159,13 +160,6 @@ fn in_use(name: &str, holder: &Holder) -> Reason {
         .with_sql(format!("SELECT pg_catalog.pg_terminate_backend({});", holder.pid))
 }
 
-/// Something that slot creation waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Blocker {
-    words: String,
-    pid: Option<i32>,
-}
-
 const BLOCKERS: &str = "
     SELECT a.pid, a.usename::text, a.datname::text, a.application_name, a.state,
            pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.xact_start)::bigint
@@ -208,43 +202,16 @@ pub(super) async fn create(worker: &Client, observer: &Client, name: &str, patie
 
 async fn blockers(observer: &Client, pid: i32) -> Result<Vec<Blocker>, Reason> {
     let read = |error| query_reason(&error, "finding what blocks the slot's creation");
-    let rows = observer.query(BLOCKERS, &[&pid]).await.map_err(read)?;
-    let known = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".to_owned());
-    let since = |seconds: Option<i64>| seconds.map_or_else(|| "?".to_owned(), |seconds| seconds.to_string());
-    let mut blockers: Vec<Blocker> = Vec::new();
-    for row in rows {
-        let pid: i32 = row.get(0);
-        let words = format!(
-            "process {pid} (user {}, database {}, application {}, {}, open for {} s)",
-            known(row.get(1)),
-            known(row.get(2)),
-            known(row.get(3)),
-            known(row.get(4)),
-            since(row.get(5)),
-        );
-        blockers.push(Blocker { words, pid: Some(pid) });
-    }
-    for row in observer.query(PREPARED, &[]).await.map_err(read)? {
-        let words = format!(
-            "prepared transaction {:?} (owner {}, database {}, open for {} s)",
-            row.get::<_, String>(0),
-            known(row.get(1)),
-            known(row.get(2)),
-            since(row.get(3)),
-        );
-        blockers.push(Blocker { words, pid: None });
-    }
-    Ok(blockers)
+    let sessions = observer.query(BLOCKERS, &[&pid]).await.map_err(read)?;
+    let prepared = observer.query(PREPARED, &[]).await.map_err(read)?;
+    Ok(sessions.iter().map(Blocker::session).chain(prepared.iter().map(Blocker::prepared)).collect())
 }
 
 fn blocked(name: &str, patience: Duration, blockers: &[Blocker]) -> Reason {
-    let words: Vec<&str> = blockers.iter().map(|blocker| blocker.words.as_str()).collect();
-    let list = if words.is_empty() { "transactions that ended meanwhile".to_owned() } else { words.join("; ") };
+    let list = blocker::words(blockers);
     let message = format!("slot {name} could not be made within {} s: it waits for {list}", patience.as_secs());
     let remedy = "Let these transactions end, or end them. It is tried again.";
-    let ends = blockers.iter().filter_map(|blocker| blocker.pid);
-    let sql: Vec<String> = ends.map(|pid| format!("SELECT pg_catalog.pg_terminate_backend({pid});")).collect();
-    Reason::new("SLOT_CREATE_BLOCKED", Class::Retry, name, message, remedy).with_sql(sql.join("\n"))
+    Reason::new("SLOT_CREATE_BLOCKED", Class::Retry, name, message, remedy).with_sql(blocker::end_sql(blockers))
 }
 
 #[cfg(test)]

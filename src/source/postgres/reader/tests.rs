@@ -35,6 +35,9 @@ struct Rig<S> {
 }
 
 struct Setting {
+    start: Lsn,
+    /// What may be confirmed when the stream starts.
+    confirm: Lsn,
     budget: usize,
     blocks: usize,
     paused: bool,
@@ -43,7 +46,14 @@ struct Setting {
 
 impl Default for Setting {
     fn default() -> Self {
-        Setting { budget: 64 * MIB, blocks: 64, paused: false, timings: Timings::from_wal_sender_timeout(None) }
+        Setting {
+            start: Lsn(10),
+            confirm: Lsn::INVALID,
+            budget: 64 * MIB,
+            blocks: 64,
+            paused: false,
+            timings: Timings::from_wal_sender_timeout(None),
+        }
     }
 }
 
@@ -86,14 +96,14 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Rig<S> {
         let budget = Budget::new(setting.budget);
         let (status, meters) = Status::new("p", "s", "p", budget.clone());
         let (sender, blocks) = mpsc::channel(setting.blocks);
-        let (confirm, confirms) = watch::channel(Lsn::INVALID);
+        let (confirm, confirms) = watch::channel(setting.confirm);
         let (paused, pauses) = watch::channel(setting.paused);
         let (stop, stops) = watch::channel(false);
         let (notice, shutdown_notice) = watch::channel(false);
         let ends = Ends { blocks: sender, budget: budget.clone(), confirm: confirms, paused: pauses, stop: stops };
         let stream = Stream {
             copying,
-            start: Lsn(10),
+            start: setting.start,
             slot: "s".into(),
             publication: "p".into(),
             decoder: Decoder::new(tables()),
@@ -139,7 +149,22 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Rig<S> {
     }
 
     async fn told(&mut self) -> Told {
-        let (tag, body) = self.message().await;
+        let message = self.message().await;
+        Self::read_update(message)
+    }
+
+    /// What the last update before the reader's CopyDone confirms.
+    async fn last_word(&mut self) -> Lsn {
+        let mut confirmed = Lsn::INVALID;
+        loop {
+            match self.message().await {
+                (b'c', _) => return confirmed,
+                update => confirmed = Self::read_update(update).confirmed,
+            }
+        }
+    }
+
+    fn read_update((tag, body): (u8, Vec<u8>)) -> Told {
         assert_eq!((tag, body[0]), (b'd', b'r'));
         let mut fields = Fields::behind_tag("status", &body);
         let [received, confirmed, applied] = ["write", "flush", "apply"].map(|field| fields.lsn(field).unwrap());
@@ -293,7 +318,7 @@ async fn the_server_hears_from_us_whatever_holds_up_reading() {
         let mut rig = tcp(setting).await;
         let held = (name == "no memory").then(|| rig.budget.try_take(MIB).unwrap());
         let first = rig.told().await;
-        assert_eq!(first, Told { received: Lsn(10), confirmed: Lsn(10), reply: false }, "{name}: the start is durable");
+        assert_eq!(first, Told { received: Lsn(10), confirmed: Lsn::INVALID, reply: false }, "{name}");
         // The second block finds the channel full of the first, `Resumed`.
         rig.send(&transaction(100, &[1])).await;
         for lsn in [60, 61, 62] {
@@ -324,19 +349,40 @@ async fn a_stop_is_heeded_whatever_holds_up_reading() {
         rig.send(&transaction(100, &[1])).await;
         rig.confirm.send_replace(Lsn(99));
         rig.stop.send_replace(true);
-        let mut last = rig.told().await;
-        loop {
-            match rig.message().await {
-                (b'c', _) => break,
-                (b'd', body) => last.confirmed = Fields::behind_tag("status", &body[8..]).lsn("flush").unwrap(),
-                other => panic!("{name}: {other:?}"),
-            }
-        }
-        assert_eq!(last.confirmed, Lsn(99), "{name}: the last word is the newest position");
+        assert_eq!(rig.last_word().await, Lsn(99), "{name}: the last word is the newest position");
         rig.send(&[&transaction(110, &[1]), b"c\0\0\0\x04C\0\0\0\x0bCOPY 0\0Z\0\0\0\x05I".as_slice()].concat()).await;
         assert_eq!(rig.message().await, (b'X', vec![]), "{name}");
         assert_eq!(rig.ended().await, Ok(()), "{name}");
     }
+}
+
+#[tokio::test]
+async fn the_last_word_carries_what_is_confirmed_together_with_the_stop() {
+    let mut rig = tcp(Setting::default()).await;
+    // Now the reader waits, and will find both at once.
+    rig.told().await;
+    rig.confirm.send_replace(Lsn(90));
+    rig.stop.send_replace(true);
+    assert_eq!(rig.last_word().await, Lsn(90));
+}
+
+#[tokio::test]
+async fn nothing_but_what_is_durable_is_confirmed_wherever_the_stream_starts() {
+    let mut rig = tcp(Setting { start: Lsn(5000), confirm: Lsn(50), ..Setting::default() }).await;
+    rig.send(&transaction(6000, &[1, 2])).await;
+    rig.until(&committed(6000)).await;
+    rig.send(&encode::keepalive(Lsn(7000), true)).await;
+    rig.until("Idle { lsn: Lsn(7000) }").await;
+    loop {
+        let told = rig.told().await;
+        assert!(told.confirmed <= Lsn(50), "{told:?}");
+        if told.received == Lsn(7000) {
+            assert_eq!(told.confirmed, Lsn(50));
+            break;
+        }
+    }
+    rig.confirm.send_replace(Lsn(6000));
+    rig.confirmed(6000).await;
 }
 
 #[tokio::test]

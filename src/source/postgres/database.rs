@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
-use tokio_postgres::Client;
 
-use super::client::{Driver, connect_sql};
+use super::client::{SqlSession, connect_sql};
 use super::decode::Decoder;
 use super::reader::{self, Stream};
 use super::replication::{ReplicationConnection, System};
@@ -16,7 +15,7 @@ use super::standby::Timings;
 use super::watcher::{self, Watch};
 use super::{Options, PgCheckpoints, Tables, quote};
 use crate::checkpoint::Checkpoint;
-use crate::model::{Class, Lsn, Reason, Row, TableSchema};
+use crate::model::{Class, Lsn, Reason, Row, TableName, TableSchema};
 use crate::source::{Ends, Ready, Source};
 use crate::status::SourceMeter;
 
@@ -25,6 +24,16 @@ const PROTOCOL: &str = "1";
 
 /// The longest that the opening of a stream may take.
 const OPENING: Duration = Duration::from_secs(60);
+
+/// The longest that one reading of rows by key may take, connecting included.
+const FETCHING: Duration = Duration::from_secs(30);
+
+fn too_slow(table: &TableName) -> Reason {
+    let message = format!("reading rows of {table} again: the server did not answer within {} s", FETCHING.as_secs());
+    let remedy = "See whether a lock on the table stands in the way (pg_stat_activity tells of sluicegate/rows), and \
+                  whether the server can be reached. It is tried again by itself.";
+    Reason::new("SOURCE_BUSY", Class::Retry, table.to_string(), message, remedy)
+}
 
 fn no_answer() -> Reason {
     let message = format!("the server did not open the stream within {} s", OPENING.as_secs());
@@ -40,7 +49,7 @@ pub struct Postgres {
     /// What the last successful setup found.
     prepared: SyncMutex<Option<(Tables, Watch)>>,
     /// The connection that reads single rows, kept between uses.
-    reader: Mutex<Option<(Client, Driver)>>,
+    reader: Mutex<Option<SqlSession>>,
     streamed: AtomicBool,
 }
 
@@ -65,7 +74,7 @@ impl Postgres {
     /// If the server cannot be asked at all.
     pub async fn check(&self) -> Result<(Vec<Reason>, Vec<String>, Vec<Arc<TableSchema>>), Reason> {
         let (client, driver) = connect_sql(&self.options.connect, "check").await?;
-        let inspection = setup::inspect(&client, &self.options).await;
+        let inspection = setup::inspect(&client, &self.options, None).await;
         driver.abort();
         let inspection = inspection?;
         let (findings, notes) = (setup::findings(&inspection, &self.options), setup::notes(&inspection, &self.options));
@@ -165,17 +174,17 @@ impl Source for Postgres {
     }
 
     async fn fetch(&self, schema: Arc<TableSchema>, keys: Vec<Row>) -> Result<Vec<Option<Row>>, Reason> {
+        // One connection for all lanes: each waits for those before it, at most `FETCHING` for each.
         let mut kept = self.reader.lock().await;
-        let (client, driver) = match kept.take().filter(|(client, _)| !client.is_closed()) {
-            Some(session) => session,
-            None => connect_sql(&self.options.connect, "rows").await?,
+        let read = async {
+            let session = match kept.take().filter(|session| !session.client.is_closed()) {
+                Some(session) => session,
+                None => SqlSession::connect(&self.options.connect, "rows").await?,
+            };
+            let found = super::fetch::fetch(&session.client, &schema, &keys).await?;
+            *kept = Some(session);
+            Ok(found)
         };
-        let found = super::fetch::fetch(&client, &schema, &keys).await;
-        if found.is_ok() {
-            *kept = Some((client, driver));
-        } else {
-            driver.abort();
-        }
-        found
+        tokio::time::timeout(FETCHING, read).await.unwrap_or_else(|_| Err(too_slow(&schema.name)))
     }
 }
