@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -108,7 +109,9 @@ struct Engine<S: Source, K: Sink> {
     stop: watch::Sender<bool>,
     stage: Stage,
     /// Whether the sink has been set up in this process.
-    sink_ready: Arc<std::sync::atomic::AtomicBool>,
+    sink_ready: Arc<AtomicBool>,
+    /// Whether setup found the source started anew under this process, which holds positions of before.
+    started_anew: Arc<AtomicBool>,
     /// Whether the pause switch has been taken over from the stored checkpoint.
     pause_restored: bool,
     generation: u64,
@@ -159,6 +162,7 @@ pub async fn run<S: Source, K: Sink>(parts: Parts<S, K>) -> Ended {
         stop: watch::Sender::new(false),
         stage: Stage::Init,
         sink_ready: Arc::default(),
+        started_anew: Arc::default(),
         pause_restored: false,
         generation: 0,
         failures: 0,
@@ -244,9 +248,8 @@ impl<S: Source, K: Sink> Engine<S, K> {
     /// Starts setting up both sides and attaching the pipeline to a new stream.
     fn set_up(&self) -> Work {
         let (source, sink, pipeline) = (self.source.clone(), self.sink.clone(), self.pipeline.clone());
-        let sink_ready = self.sink_ready.clone();
+        let (sink_ready, started_anew) = (self.sink_ready.clone(), self.started_anew.clone());
         Work::SettingUp(tokio::spawn(async move {
-            use std::sync::atomic::Ordering::Relaxed;
             let sink_setup = async {
                 // Once is enough: later the lanes find out by themselves how the sink is.
                 if sink_ready.load(Relaxed) { Ok(()) } else { sink.setup().await }
@@ -258,6 +261,9 @@ impl<S: Source, K: Sink> Engine<S, K> {
                 (Ok(_), Err(reasons)) | (Err(reasons), Ok(())) => return Err(reasons),
                 (Err(reasons), Err(more)) => return Err([reasons, more].concat()),
             };
+            if started_anew.fetch_or(ready.anew, Relaxed) || ready.anew {
+                return Err(vec![restart_needed()]);
+            }
             pipeline.register(ready.tables.clone()).await;
             let (blocks, receiver) = mpsc::channel(BLOCKS_WAITING);
             let reached = pipeline.attach(receiver).await;
@@ -480,6 +486,17 @@ async fn until<T>(mut deadline: watch::Receiver<Option<Instant>>, work: impl Fut
             Ok(()) = deadline.changed() => {}
         }
     }
+}
+
+/// The source was started anew under a running process, which holds positions and rows of before.
+fn restart_needed() -> Reason {
+    Reason::new(
+        "RESTART_NEEDED",
+        Class::Wait,
+        "",
+        "the source was started anew, or is another one, while this process still holds positions of before",
+        "Restart Sluicegate: it then begins at the new position.",
+    )
 }
 
 /// A task that panicked. The process should not go on as if nothing had happened.

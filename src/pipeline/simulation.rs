@@ -289,7 +289,7 @@ async fn run(seed: u64) {
     fastrand::seed(seed);
     let mut rng = Rng::with_seed(seed);
     let transactions = transactions(&mut rng);
-    let roomy = seed % 2 == 0;
+    let roomy = seed.is_multiple_of(2);
     let last = transactions.last().map_or(0, |t| t.lsn + 1);
     let held = Held {
         rng: rng.fork(),

@@ -9,28 +9,28 @@ use tokio::time::sleep;
 use tokio_postgres::Client;
 
 /// Longest wait for anything that should happen by itself. Generous: the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Secrets that must never be printed.
-pub const CANARY: &str = "canary-7f3a9c-secret";
+pub(crate) const CANARY: &str = "canary-7f3a9c-secret";
 
 /// Everything a test needs.
-pub struct World {
-    pub cluster: Cluster,
-    pub standin: Standin,
-    pub client: Client,
-    pub folder: TempDir,
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) standin: Standin,
+    pub(crate) client: Client,
+    pub(crate) folder: TempDir,
     environment: Vec<(String, String)>,
 }
 
 impl World {
     /// A world whose tables are made by `tables` in schema `shop`, all of them replicated.
-    pub async fn new(tables: &str) -> World {
+    pub(crate) async fn new(tables: &str) -> World {
         World::with(&[], tables).await
     }
 
     /// The same with lines for `postgresql.conf`.
-    pub async fn with(settings: &[&str], tables: &str) -> World {
+    pub(crate) async fn with(settings: &[&str], tables: &str) -> World {
         let cluster = Cluster::start(settings).expect("PostgreSQL starts");
         let client = cluster.client().await.expect("PostgreSQL answers");
         client.batch_execute("CREATE SCHEMA shop").await.unwrap();
@@ -54,33 +54,28 @@ impl World {
     }
 
     /// Sets a variable for sidecars started from now on.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Takes a variable away.
-    pub fn unset(&mut self, name: &str) {
-        self.environment.retain(|(known, _)| known != name);
-    }
-
     /// The file all sidecars of this world log to.
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.folder.path().join("sluicegate.log")
     }
 
     /// What they logged so far.
-    pub fn logged(&self) -> String {
+    pub(crate) fn logged(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
     /// Starts the binary.
-    pub fn start(&self) -> Sidecar {
+    pub(crate) fn start(&self) -> Sidecar {
         Sidecar::start(binary(), &self.environment, &self.log()).expect("the binary starts")
     }
 
     /// Starts the binary with further variables.
-    pub fn start_with(&self, more: &[(&str, &str)]) -> Sidecar {
+    pub(crate) fn start_with(&self, more: &[(&str, &str)]) -> Sidecar {
         let mut environment = self.environment.clone();
         for (name, value) in more {
             environment.retain(|(known, _)| known != name);
@@ -90,14 +85,14 @@ impl World {
     }
 
     /// Starts the binary and waits until it follows changes.
-    pub async fn streaming(&self) -> Sidecar {
+    pub(crate) async fn streaming(&self) -> Sidecar {
         let sidecar = self.start();
         self.until(&sidecar, "it follows changes", |status| status.text("stage") == "CDC").await;
         sidecar
     }
 
     /// Waits until the status is as wanted.
-    pub async fn until(&self, sidecar: &Sidecar, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+    pub(crate) async fn until(&self, sidecar: &Sidecar, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
         let start = Instant::now();
         let mut last = None;
         loop {
@@ -117,13 +112,13 @@ impl World {
     }
 
     /// Waits until a reason with this code is shown; the status then.
-    pub async fn until_reason(&self, sidecar: &Sidecar, codes: &[&str]) -> Status {
+    pub(crate) async fn until_reason(&self, sidecar: &Sidecar, codes: &[&str]) -> Status {
         let shown = |status: &Status| status.reasons().iter().any(|code| codes.contains(&code.as_str()));
         self.until(sidecar, &format!("one of {codes:?} is shown"), shown).await
     }
 
     /// Waits until everything written so far is durable, then compares both sides.
-    pub async fn equal(&self, sidecar: &Sidecar) -> usize {
+    pub(crate) async fn equal(&self, sidecar: &Sidecar) -> usize {
         let end = self.wal_end().await;
         self.until(sidecar, "everything is durable", |status| status.lsn("durable_lsn") >= end).await;
         let comparison = self.compare().await;
@@ -132,7 +127,7 @@ impl World {
     }
 
     /// Waits until everything written so far is durable; one row may differ (it existed before the start).
-    pub async fn equal_but(&self, sidecar: &Sidecar, key: i64) {
+    pub(crate) async fn equal_but(&self, sidecar: &Sidecar, key: i64) {
         let end = self.wal_end().await;
         self.until(sidecar, "everything is durable", |status| status.lsn("durable_lsn") >= end).await;
         let differences = self.compare().await.differences;
@@ -141,7 +136,7 @@ impl World {
     }
 
     /// Runs a statement on the target; each row as text.
-    pub async fn target(&self, statement: &str) -> Vec<String> {
+    pub(crate) async fn target(&self, statement: &str) -> Vec<String> {
         use mysql_async::prelude::Queryable;
         let mut target = self.standin.connect().await.unwrap();
         let rows: Vec<mysql_async::Row> = target.query(statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
@@ -153,7 +148,7 @@ impl World {
     }
 
     /// Waits until a target table holds so many living rows.
-    pub async fn until_count(&self, sidecar: &Sidecar, table: &str, rows: usize) {
+    pub(crate) async fn until_count(&self, sidecar: &Sidecar, table: &str, rows: usize) {
         let start = Instant::now();
         let query = format!("SELECT count(*) FROM shop.{table} WHERE sluice_is_deleted = 0");
         while self.target(&query).await != [rows.to_string()] {
@@ -163,7 +158,7 @@ impl World {
     }
 
     /// Waits until the server has been told of a position.
-    pub async fn until_confirmed(&self, lsn: u64) {
+    pub(crate) async fn until_confirmed(&self, lsn: u64) {
         let start = Instant::now();
         while self.confirmed().await < lsn {
             assert!(start.elapsed() < PATIENCE, "the position is not confirmed; log:\n{}", self.logged());
@@ -172,39 +167,39 @@ impl World {
     }
 
     /// Compares both sides now.
-    pub async fn compare(&self) -> Comparison {
+    pub(crate) async fn compare(&self) -> Comparison {
         let mut target = self.standin.connect().await.unwrap();
         rig::compare(&self.client, "shop", &mut target, "shop").await.unwrap()
     }
 
     /// The end of the WAL.
-    pub async fn wal_end(&self) -> u64 {
+    pub(crate) async fn wal_end(&self) -> u64 {
         parse_lsn(&self.text("SELECT pg_current_wal_lsn()::text").await).unwrap()
     }
 
     /// The slot's confirmed position.
-    pub async fn confirmed(&self) -> u64 {
+    pub(crate) async fn confirmed(&self) -> u64 {
         let query = "SELECT coalesce(confirmed_flush_lsn, '0/0')::text FROM pg_replication_slots";
         parse_lsn(&self.text(query).await).unwrap()
     }
 
     /// Runs statements on the source.
-    pub async fn sql(&self, statements: &str) {
+    pub(crate) async fn sql(&self, statements: &str) {
         self.client.batch_execute(statements).await.unwrap();
     }
 
     /// One text from the source.
-    pub async fn text(&self, query: &str) -> String {
+    pub(crate) async fn text(&self, query: &str) -> String {
         self.client.query_one(query, &[]).await.unwrap().get(0)
     }
 
     /// No secret was printed by anything.
-    pub fn no_secret_was_logged(&self) {
+    pub(crate) fn no_secret_was_logged(&self) {
         assert!(!self.logged().contains(CANARY), "a secret was logged");
     }
 }
 
 /// The binary under test.
-pub fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_sluicegate"))
 }
