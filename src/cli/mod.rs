@@ -1,7 +1,7 @@
 //! The command line: what a person or an orchestrator types.
 //!
 //! In: arguments and the environment. Out: text on standard output, problems on standard error, an exit code. Always:
-//! exit codes are those of [`Exit`]; nothing printed holds a secret; commands to a running process need its address
+//! exit codes are those of `Exit`; nothing printed holds a secret; commands to a running process need its address
 //! alone. Not here: what commands do in the engine. Start at [`main`]; `run` is the sidecar itself.
 
 mod check;
