@@ -167,7 +167,9 @@ impl Connection<'_> {
             Method::Upload(body) => ("PUT", Some(*body)),
         };
         *self.easy.get_mut() = Exchange { body: upload, cancelled: self.cancelled.clone(), ..Exchange::default() };
-        let told = self.tell(to, method, request.path, request.headers, request.credentials, request.total);
+        let told = self
+            .tell_place(to, request.path, request.total)
+            .and_then(|()| self.tell_request(method, request.headers, request.credentials));
         let performed = told.and_then(|()| self.easy.perform());
         self.outcome(performed)
     }
@@ -177,16 +179,8 @@ impl Connection<'_> {
         self.easy.get_mut().body.take()
     }
 
-    fn tell(
-        &mut self,
-        to: &Frontend,
-        method: &str,
-        path: &str,
-        headers: &[String],
-        credentials: Option<(&str, &SecretString)>,
-        total: Duration,
-    ) -> Result<(), curl::Error> {
-        let upload = self.easy.get_ref().body.is_some();
+    /// Forgets the last request; where the next one goes, how, and how long it may take.
+    fn tell_place(&mut self, to: &Frontend, path: &str, total: Duration) -> Result<(), curl::Error> {
         let easy = &mut self.easy;
         // Keeps the open connections.
         easy.reset();
@@ -210,6 +204,18 @@ impl Connection<'_> {
             easy.ssl_verify_peer(true)?;
             easy.ssl_verify_host(true)?;
         }
+        Ok(())
+    }
+
+    /// What is sent.
+    fn tell_request(
+        &mut self,
+        method: &str,
+        headers: &[String],
+        credentials: Option<(&str, &SecretString)>,
+    ) -> Result<(), curl::Error> {
+        let upload = self.easy.get_ref().body.is_some();
+        let easy = &mut self.easy;
         if let Some((user, password)) = credentials {
             let mut basic = Auth::new();
             basic.basic(true);

@@ -27,6 +27,7 @@ mod stream_load;
 mod table;
 #[cfg(test)]
 mod tests;
+mod truncate;
 mod types;
 mod value;
 mod verdict;

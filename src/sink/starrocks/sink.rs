@@ -14,7 +14,6 @@ use tokio::sync::Semaphore;
 
 use super::answer::{self, Answer};
 use super::date;
-use super::ddl;
 use super::encode::Body;
 use super::label::Labels;
 use super::leftovers::Leftover;
@@ -32,6 +31,8 @@ use crate::status::SinkMeter;
 pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// How long a load may stay undecided after its connection broke before it is cancelled.
 const PENDING_PATIENCE: Duration = Duration::from_secs(60);
+/// Tables prepared at a time, each over a connection of its own.
+const PREPARING_MAX: usize = 8;
 /// Pause between two looks at something that should change soon.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -53,6 +54,8 @@ pub struct StarRocks {
     pub(super) tables: RwLock<HashMap<TableId, Vec<Prepared>>>,
     /// One permit for each load that may run.
     slots: Semaphore,
+    /// One permit for each table that may be prepared at a time.
+    preparing: Semaphore,
     /// Since when the outcome of a label is awaited.
     pending: Mutex<HashMap<String, Instant>>,
     /// How often a ticket's load was accepted with the wrong number of rows. Its label is spent then: the server
@@ -95,6 +98,7 @@ impl StarRocks {
             wire,
             labels: Labels::new(&options.pipeline),
             tables: RwLock::default(),
+            preparing: Semaphore::new(PREPARING_MAX),
             slots: Semaphore::new(options.parallelism.max(1)),
             pending: Mutex::default(),
             spent: Mutex::default(),
@@ -266,6 +270,8 @@ impl Sink for StarRocks {
     }
 
     async fn prepare(&self, schema: Arc<TableSchema>) -> Result<(), Vec<Reason>> {
+        // Never closed, so the wait cannot fail.
+        let _turn = self.preparing.acquire().await.ok();
         let mut sql = Sql::connect(&self.options).await.map_err(|reason| vec![reason])?;
         let Some(plan) = self.inspect(&mut sql, &schema, true).await? else { return Ok(()) };
         self.learn_nodes(&mut sql).await;
@@ -335,16 +341,12 @@ impl Sink for StarRocks {
     }
 
     async fn truncate(&self, schema: &TableSchema) -> Result<(), LoadError> {
-        let object = schema.name.to_string();
-        let table = ddl::table(&self.options.database, &schema.target);
-        let mut sql = Sql::connect(&self.options).await.map_err(by_class)?;
-        let done = sql.run(&format!("TRUNCATE TABLE {table}")).await;
-        done.map_err(|error| by_class(error.reason(&self.options, &object, "truncating the target table")))
+        self.truncate_table(schema).await
     }
 }
 
 /// For what is harmless to do again.
-fn by_class(reason: Reason) -> LoadError {
+pub(super) fn by_class(reason: Reason) -> LoadError {
     match reason.class {
         Class::Retry => LoadError::Retry(reason),
         Class::Wait | Class::Resync | Class::Config | Class::Bug => LoadError::Refused(reason),

@@ -3,7 +3,7 @@
 //! In: an ordinary connection of its own. Out: slot health and reasons in the meter; the reason why the stream must
 //! end, when it must. Always: reads only. A server that is shut down closes ordinary connections at once and then
 //! waits for replication connections until they have taken everything; so the end of ours is the sign to let go.
-//! Not here: what the stream does about it. Start at [`watch`].
+//! Not here: what the stream does about it. Start at [`watch()`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

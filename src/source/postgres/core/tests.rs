@@ -112,7 +112,7 @@ fn what_holds_up_reading_holds_up_nothing_else() {
             (0, Wake::Paused(true), ""),
             (0, Wake::Room(()), "send"),
             (0, found(0, 0, None), ""),
-            (0, Wake::Time, "tell 10"),
+            (0, Wake::Time, "tell 0"),
             (1, Wake::Written, ""),
             (50, Wake::Confirmed(Lsn(20)), ""),
             (99, Wake::Time, ""),
@@ -127,7 +127,7 @@ fn what_holds_up_reading_holds_up_nothing_else() {
         vec![
             (0, Wake::Room(()), "send"),
             (0, found(9999, 1, None), "ask"),
-            (0, Wake::Time, "tell 10"),
+            (0, Wake::Time, "tell 0"),
             (1, Wake::Written, ""),
             (1, Wake::Confirmed(Lsn(30)), ""),
             (200, Wake::Time, "tell 30"),
@@ -142,7 +142,7 @@ fn a_hold_ends_by_time_alone() {
     let busy = || {
         vec![
             (0, Wake::Room(()), "send"),
-            (0, Wake::Time, "tell 10"),
+            (0, Wake::Time, "tell 0"),
             (0, Wake::Written, ""),
             (0, found(0, 0, None), ""),
             (1, Wake::Read(400_000), ""),
@@ -167,7 +167,7 @@ fn every_end_is_named_once_what_came_before_is_handed_on() {
     };
     let broken = Reason::new("X", Class::Retry, "", "", "");
     let cases: Vec<(&str, Vec<Step>, Vec<Step>)> = vec![
-        ("told to stop", opened(), vec![(1, Wake::Stop, "finish 10")]),
+        ("told to stop", opened(), vec![(1, Wake::Stop, "finish 0")]),
         ("broken", opened(), vec![(1, Wake::Ended(broken), "fail X")]),
         ("ended without events", decoding(), vec![(1, decoded(false, 0, true), "fail SOURCE_STREAM_ENDED")]),
         (
@@ -180,9 +180,9 @@ fn every_end_is_named_once_what_came_before_is_handed_on() {
             "silent",
             opened(),
             vec![
-                (0, Wake::Time, "tell 10"),
+                (0, Wake::Time, "tell 0"),
                 (1, Wake::Written, ""),
-                (119_999, Wake::Time, "tell 10"),
+                (119_999, Wake::Time, "tell 0"),
                 (119_999, Wake::Written, ""),
                 (120_000, Wake::Time, "fail SOURCE_SILENT"),
             ],
@@ -190,7 +190,7 @@ fn every_end_is_named_once_what_came_before_is_handed_on() {
         (
             "takes nothing",
             vec![(0, Wake::Paused(true), "")],
-            vec![(0, Wake::Time, "tell 10"), (119_999, Wake::Time, ""), (120_000, Wake::Time, "fail SOURCE_SILENT")],
+            vec![(0, Wake::Time, "tell 0"), (119_999, Wake::Time, ""), (120_000, Wake::Time, "fail SOURCE_SILENT")],
         ),
     ];
     for (name, before, then) in cases {
