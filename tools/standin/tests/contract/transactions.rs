@@ -2,10 +2,11 @@
 
 use starrocks_standin::store::{Release, Settings};
 
+use crate::client::Client;
 use crate::target::Target;
 
 const TABLE: &str = "(id INT NOT NULL, v VARCHAR(3) NOT NULL) PRIMARY KEY (id) DISTRIBUTED BY HASH(id) BUCKETS 1";
-const GOOD: &str = r#"{"id":1,"v":"a"}"#;
+const GOOD: &str = r#"{"id":1,"v":"a"}"#; // 16 bytes
 
 struct Step {
     /// The call; a word before a dash names the table or database to send instead of the right one.
@@ -403,4 +404,66 @@ async fn transactions_over_several_tables() {
     assert_eq!(target.rows("t").await.len() + target.rows("u").await.len(), 0, "nothing before the commit");
     call(&target, &step("commit", "both", "OK", ""), MULTI).await;
     assert_eq!((target.rows("t").await.len(), target.rows("u").await.len()), (1, 1), "both after it");
+}
+
+#[tokio::test]
+async fn two_requests_at_once_on_one_label() {
+    // StarRocks source transaction_mgr.cpp (3.5): TXN_IN_PROCESSING, safe to send again.
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    call(&target, &step("begin", "busy", "OK", ""), &[]).await;
+    let headers = [("db", target.database.as_str()), ("table", "t"), ("label", "busy"), ("Expect", "100-continue")];
+    let (address, path) = target.ask("PUT", "/api/transaction/load", &headers).await.location();
+    let authorization = target.authorization();
+    let held = [("Authorization", authorization.as_str()), ("format", "json"), ("Content-Length", "16")];
+    let mut client = Client::connect(&address).await;
+    client.send("PUT", &path, &[&held[..], &headers[..]].concat(), b"").await;
+    let expected = call_until(&target, "TXN_IN_PROCESSING").await;
+    assert!(expected["Message"].as_str().unwrap_or_default().contains("Transaction is in processing"), "{expected}");
+    client.write(GOOD.as_bytes()).await;
+    let response = client.response().await.expect("the held load's answer");
+    assert!(response.body.contains("\"Status\": \"OK\""), "{}", response.body);
+    assert_eq!(call(&target, &step("commit", "busy", "", ""), &[]).await["Status"], "OK");
+}
+
+/// Asks to prepare until the answer has this status.
+async fn call_until(target: &Target, status: &str) -> serde_json::Value {
+    loop {
+        let answer = call(target, &step("prepare", "busy", "", ""), &[]).await;
+        if answer["Status"] == status {
+            return answer;
+        }
+        assert_eq!(answer["Status"], "INTERNAL_ERROR", "no data yet: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn calls_a_backend_refuses() {
+    // StarRocks source transaction_stream_load.cpp (3.5, multi-table 4.1).
+    let target = Target::with(Settings { release: Release::V4_1, ..Settings::default() }).await;
+    if target.server.is_none() {
+        return; // The backend's address and release of a real cluster are not known here.
+    }
+    target.create("t", TABLE).await;
+    let begin = [("db", target.database.as_str()), ("table", "t"), ("label", "x")];
+    let (address, path) = target.ask("POST", "/api/transaction/begin", &begin).await.location();
+    let authorization = target.authorization();
+    let login = ("Authorization", authorization.as_str());
+    let database = ("db", target.database.as_str());
+    let rows: &[(&[(&str, &str)], &str, &str)] = &[
+        (
+            &[login, database, ("label", "x"), ("transaction_type", "multi")],
+            "INVALID_ARGUMENT",
+            "can only be sent to FE nodes",
+        ),
+        (&[login, database], "INVALID_ARGUMENT", "Empty label."),
+        (&[login, ("label", "x")], "INVALID_ARGUMENT", "No database selected."),
+        (&[database, ("label", "x")], "INTERNAL_ERROR", "no valid Basic authorization"),
+    ];
+    for (headers, status, message) in rows {
+        let response = crate::client::request(&address, "POST", &path, headers, b"").await.expect("an answer");
+        let answer: serde_json::Value = serde_json::from_str(&response.body).expect("JSON");
+        assert_eq!(answer["Status"], *status, "{answer}");
+        assert!(answer["Message"].as_str().unwrap_or_default().contains(message), "{answer}");
+    }
 }
