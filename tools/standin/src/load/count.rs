@@ -22,9 +22,6 @@ pub struct RowCounter {
     broken: bool,
 }
 
-const LOW: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
 impl RowCounter {
     /// Nothing counted yet. `row_delimiter` matters for CSV.
     pub fn new(format: Format, row_delimiter: u8) -> RowCounter {
@@ -75,41 +72,32 @@ impl RowCounter {
             self.begun = true;
             self.row_depth = i64::from(*first == b'[');
         }
-        let (words, tail) = rest.as_chunks::<8>();
-        for bytes in words {
-            self.word(u64::from_le_bytes(*bytes), bytes);
-        }
+        let (blocks, tail) = rest.as_chunks::<64>();
+        blocks.iter().for_each(|block| self.block(block));
         tail.iter().for_each(|byte| self.byte(*byte));
     }
 
-    /// Eight bytes at once: which are quotes, which lie inside strings, which are brackets outside of them.
-    fn word(&mut self, word: u64, bytes: &[u8; 8]) {
-        let backslashes = matches(word, b'\\');
-        if backslashes != 0 || self.escaped {
-            bytes.iter().for_each(|byte| self.byte(*byte));
+    /// 64 bytes at once: which are quotes, which lie inside strings, which are brackets outside of them.
+    fn block(&mut self, block: &[u8; 64]) {
+        let backslash = block.iter().fold(false, |found, byte| found | (*byte == b'\\'));
+        if backslash || self.escaped {
+            block.iter().for_each(|byte| self.byte(*byte));
             return;
         }
-        let mut inside = gather(matches(word, b'"'));
-        inside ^= inside << 1;
-        inside ^= inside << 2;
-        inside ^= inside << 4;
+        // A quote turns "inside" on or off from its own bit upwards: the exclusive-or of all bits below.
+        let mut inside = bits(block, |byte| byte == b'"');
+        for shift in [1, 2, 4, 8, 16, 32] {
+            inside ^= inside << shift;
+        }
         if self.in_string {
             inside = !inside;
         }
-        self.in_string = inside & 0x80 != 0;
-        // `{` and `[` differ in bit 5 only, and so do `}` and `]`.
-        let folded = word | (LOW * 0x20);
-        let (opening, closing) = (matches(folded, b'{'), matches(folded, b'}'));
-        if opening | closing == 0 {
-            return;
-        }
-        let outside = !inside;
-        let (opening, closing) = (gather(opening) & outside, gather(closing) & outside);
-        let mut brackets = opening | closing;
+        self.in_string = inside >> 63 == 1;
+        // The four brackets, and `Y`, `_`, `y`, DEL, give 0x7f here; `bracket_byte` tells them apart.
+        let mut brackets = bits(block, |byte| byte | 0x26 == 0x7f) & !inside;
         while brackets != 0 {
-            let bit = brackets & brackets.wrapping_neg();
-            self.bracket(opening & bit != 0, bytes[brackets.trailing_zeros() as usize]);
-            brackets ^= bit;
+            self.bracket_byte(block[brackets.trailing_zeros() as usize]);
+            brackets &= brackets - 1;
         }
     }
 
@@ -121,33 +109,36 @@ impl RowCounter {
         match byte {
             b'\\' if self.in_string => self.escaped = true,
             b'"' => self.in_string = !self.in_string,
-            b'{' | b'[' if !self.in_string => self.bracket(true, byte),
-            b'}' | b']' if !self.in_string => self.bracket(false, byte),
+            _ if !self.in_string => self.bracket_byte(byte),
             _ => {}
         }
     }
 
-    fn bracket(&mut self, opens: bool, byte: u8) {
-        if opens {
-            self.rows += u64::from(self.depth == self.row_depth && byte == b'{');
-            self.depth += 1;
-        } else {
-            self.depth -= 1;
-            self.broken |= self.depth < 0;
+    fn bracket_byte(&mut self, byte: u8) {
+        match byte {
+            b'{' | b'[' => {
+                self.rows += u64::from(self.depth == self.row_depth && byte == b'{');
+                self.depth += 1;
+            }
+            b'}' | b']' => {
+                self.depth -= 1;
+                self.broken |= self.depth < 0;
+            }
+            _ => {}
         }
     }
 }
 
-/// 0x80 in every byte of `word` that equals `byte` (exact: no carries between bytes).
-fn matches(word: u64, byte: u8) -> u64 {
-    let zero_where_equal = word ^ (LOW * u64::from(byte));
-    let low_bits = (zero_where_equal & !HIGH) + !HIGH;
-    !(low_bits | zero_where_equal) & HIGH
-}
-
-/// The eight 0x80 bits as one byte, first byte lowest.
-fn gather(bits: u64) -> u8 {
-    ((bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+/// One bit per byte that `is_one` says yes to, first byte lowest.
+fn bits(block: &[u8; 64], is_one: impl Fn(u8) -> bool) -> u64 {
+    // 0x80 or 0 per byte first: the compiler does that sixteen bytes at a time. Then eight top bits become one byte:
+    // the product puts bit 8i of the shifted word at bit 56 + i.
+    let marks: [u8; 64] = std::array::from_fn(|at| if is_one(block[at]) { 0x80 } else { 0 });
+    let (words, _) = marks.as_chunks::<8>();
+    words.iter().enumerate().fold(0, |all, (at, word)| {
+        let byte = (u64::from_le_bytes(*word) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        all | byte << (8 * at)
+    })
 }
 
 #[cfg(test)]
@@ -164,6 +155,12 @@ mod tests {
             (Format::Json, "[]", Ok(0), "an empty array"),
             (Format::Json, r#"[{"a":1}"#, Err(()), "not closed"),
             (Format::Json, r#"[{"a":"1}]"#, Err(()), "an open string"),
+            (
+                Format::Json,
+                r#"[{"a long key to fill a block of sixty-four bytes":"_yY]}{["},{"y":[[[]]],"z":"\\"},{"0123456789":"_"}]"#,
+                Ok(3),
+                "more than one block",
+            ),
             (Format::Csv, "a\nb\nc", Ok(3), "lines, the last one without its end"),
         ];
         for (format, body, want, why) in rows {

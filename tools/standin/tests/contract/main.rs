@@ -1,0 +1,15 @@
+//! What StarRocks does with loads, row by row: `exchange` the HTTP hops, `loads` rows and values, `labels` their states,
+//! `transactions` the transaction interface.
+//!
+//! Runs against the stand-in always, and unchanged against a real cluster when `STARROCKS_URL` names one
+//! (`starrocks://user:password@host:8030/?sql_port=9030`). Every row names where the behaviour is written down in public
+//! and a release it was read in. `doubt` marks a row that was concluded and not seen; a real cluster may prove it wrong.
+//!
+//! Start at `target::Target`.
+
+mod client;
+mod exchange;
+mod labels;
+mod loads;
+mod target;
+mod transactions;

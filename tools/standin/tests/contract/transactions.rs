@@ -1,0 +1,469 @@
+//! The transaction interface: what every call answers in every state.
+
+use starrocks_standin::store::{Release, Settings};
+
+use crate::client::Client;
+use crate::target::Target;
+
+const TABLE: &str = "(id INT NOT NULL, v VARCHAR(3) NOT NULL) PRIMARY KEY (id) DISTRIBUTED BY HASH(id) BUCKETS 1";
+const GOOD: &str = r#"{"id":1,"v":"a"}"#; // 16 bytes
+
+struct Step {
+    /// The call; a word before a dash names the table or database to send instead of the right one.
+    op: &'static str,
+    label: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    body: &'static str,
+    status: &'static str,
+    /// Part of `Message`.
+    message: &'static str,
+}
+
+const fn step(op: &'static str, label: &'static str, status: &'static str, message: &'static str) -> Step {
+    Step { op, label, headers: &[], body: "", status, message }
+}
+
+const fn load(label: &'static str, body: &'static str, status: &'static str, message: &'static str) -> Step {
+    Step { op: "load", label, headers: &[("format", "json")], body, status, message }
+}
+
+struct Case {
+    name: &'static str,
+    source: &'static str,
+    steps: &'static [Step],
+    /// Rows in the table afterwards.
+    rows: usize,
+}
+
+const DOC: &str = "StarRocks docs Stream Load transaction interface; regression test_stream_load_transaction (3.5)";
+const SOURCE: &str = "StarRocks source transaction_mgr.cpp, TransactionLoadAction.java (3.5)";
+
+const CASES: &[Case] = &[
+    Case {
+        name: "begin, load, prepare, commit",
+        source: DOC,
+        rows: 2,
+        steps: &[
+            step("begin", "a", "OK", ""),
+            load("a", GOOD, "OK", ""),
+            load("a", r#"{"id":2,"v":"b"}"#, "OK", ""),
+            step("prepare", "a", "OK", ""),
+            step("commit", "a", "OK", ""),
+            step("commit", "a", "OK", "has already committed, label is a"),
+        ],
+    },
+    Case {
+        name: "commit without prepare",
+        source: DOC,
+        rows: 1,
+        steps: &[step("begin", "b", "OK", ""), load("b", GOOD, "OK", ""), step("commit", "b", "OK", "")],
+    },
+    Case {
+        name: "nothing is visible after a rollback",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("begin", "c", "OK", ""),
+            load("c", GOOD, "OK", ""),
+            step("rollback", "c", "OK", ""),
+            step("rollback", "c", "OK", "already aborted"),
+            step("commit", "c", "FAILED", "Can not commit ABORTED transaction"),
+        ],
+    },
+    Case {
+        name: "a prepared transaction can be rolled back",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("begin", "d", "OK", ""),
+            load("d", GOOD, "OK", ""),
+            step("prepare", "d", "OK", ""),
+            step("rollback", "d", "OK", ""),
+        ],
+    },
+    Case {
+        name: "an aborted label can begin again",
+        source: DOC,
+        rows: 1,
+        steps: &[
+            step("begin", "e", "OK", ""),
+            step("rollback", "e", "OK", ""),
+            step("begin", "e", "OK", ""),
+            load("e", GOOD, "OK", ""),
+            step("commit", "e", "OK", ""),
+        ],
+    },
+    Case {
+        name: "a running label cannot begin",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("begin", "f", "OK", ""),
+            step("begin", "f", "LABEL_ALREADY_EXISTS", ""),
+            step("rollback", "f", "OK", ""),
+        ],
+    },
+    Case {
+        name: "a finished label cannot begin",
+        source: DOC,
+        rows: 1,
+        steps: &[
+            step("begin", "g", "OK", ""),
+            load("g", GOOD, "OK", ""),
+            step("commit", "g", "OK", ""),
+            step("begin", "g", "LABEL_ALREADY_EXISTS", ""),
+            step("rollback", "g", "FAILED", ""),
+        ],
+    },
+    Case { name: "load without begin", source: DOC, rows: 0, steps: &[load("h_never_begun", GOOD, "FAILED", "")] },
+    Case {
+        name: "load after commit",
+        source: DOC,
+        rows: 1,
+        steps: &[
+            step("begin", "i", "OK", ""),
+            load("i", GOOD, "OK", ""),
+            step("commit", "i", "OK", ""),
+            load("i", GOOD, "TXN_NOT_EXISTS", "Transaction with label i not exists"),
+        ],
+    },
+    Case {
+        name: "load after rollback",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("begin", "j", "OK", ""),
+            step("rollback", "j", "OK", ""),
+            load("j", GOOD, "TXN_NOT_EXISTS", "not exists"),
+        ],
+    },
+    Case {
+        name: "commit with no data",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("begin", "k", "OK", ""),
+            step("commit", "k", "INTERNAL_ERROR", "hasn't send any data yet"),
+            step("rollback", "k", "OK", ""),
+        ],
+    },
+    Case {
+        name: "unknown labels",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("commit", "l_never_begun", "FAILED", "No transaction found"),
+            step("rollback", "l_never_begun", "FAILED", "No transaction found"),
+        ],
+    },
+    Case {
+        name: "load into another database or table",
+        source: SOURCE,
+        rows: 0,
+        steps: &[
+            step("begin", "m", "OK", ""),
+            Step {
+                headers: &[("format", "json"), ("table", "other")],
+                ..load("m", GOOD, "INVALID_ARGUMENT", "Request table other not equal transaction table")
+            },
+            step("rollback", "m", "OK", ""),
+        ],
+    },
+    Case {
+        name: "load with other headers",
+        source: SOURCE,
+        rows: 0,
+        steps: &[
+            step("begin", "n", "OK", ""),
+            load("n", GOOD, "OK", ""),
+            Step {
+                headers: &[("format", "json"), ("strict_mode", "true")],
+                ..load("n", GOOD, "INVALID_ARGUMENT", "load request not equal last.")
+            },
+            step("rollback", "n", "OK", ""),
+        ],
+    },
+    Case {
+        name: "a plan that cannot be rolls back",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("begin", "o", "OK", ""),
+            Step {
+                headers: &[("format", "json"), ("columns", "id")],
+                ..load("o", GOOD, "ANALYSIS_ERROR", "Column has no default value. column: v")
+            },
+            load("o", GOOD, "TXN_NOT_EXISTS", ""),
+        ],
+    },
+    Case {
+        name: "filtered rows are known at prepare",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("begin", "p", "OK", ""),
+            load("p", r#"{"id":1}"#, "OK", ""),
+            step("prepare", "p", "INTERNAL_ERROR", "too many filtered rows"),
+            step("begin", "p", "OK", ""),
+            step("rollback", "p", "OK", ""),
+        ],
+    },
+    Case {
+        name: "filtered rows are known at commit",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("begin", "q", "OK", ""),
+            load("q", r#"{"id":1}"#, "OK", ""),
+            step("commit", "q", "INTERNAL_ERROR", "too many filtered rows"),
+        ],
+    },
+    Case {
+        name: "a call without a label",
+        source: SOURCE,
+        rows: 0,
+        steps: &[step("begin", "", "FAILED", "Empty label.")],
+    },
+    Case {
+        name: "a call that is none",
+        source: SOURCE,
+        rows: 0,
+        steps: &[step("nonsense", "r", "FAILED", "Unknown transaction operation: nonsense")],
+    },
+];
+
+#[tokio::test]
+async fn every_call_in_every_state() {
+    let target = Target::new().await;
+    for case in CASES {
+        target.create("t", TABLE).await;
+        run(&target, case, &[]).await;
+        assert_eq!(target.rows("t").await.len(), case.rows, "{} [{}]", case.name, case.source);
+    }
+}
+
+async fn run(target: &Target, case: &Case, more: &[(&str, &str)]) {
+    for (at, step) in case.steps.iter().enumerate() {
+        let answer = call(target, step, more).await;
+        let place = format!("{} [{}], step {at} {} {}: {answer}", case.name, case.source, step.op, step.label);
+        assert_eq!(answer["Status"], step.status, "{place}");
+        assert!(answer["Message"].as_str().unwrap_or_default().contains(step.message), "{place}");
+        if step.status == "OK" {
+            assert_eq!(answer["Label"], step.label, "{place}");
+        }
+    }
+}
+
+async fn call(target: &Target, step: &Step, more: &[(&str, &str)]) -> serde_json::Value {
+    let mut headers: Vec<(&str, &str)> = vec![("db", &target.database)];
+    if !step.label.is_empty() {
+        headers.push(("label", step.label));
+    }
+    if !step.headers.iter().any(|(name, _)| *name == "table") {
+        headers.push(("table", "t"));
+    }
+    headers.extend_from_slice(step.headers);
+    headers.extend_from_slice(more);
+    let method = if step.op == "load" { "PUT" } else { "POST" };
+    let path = format!("/api/transaction/{}", step.op);
+    let response = target.through(method, &path, &headers, step.body.as_bytes()).await;
+    serde_json::from_str(&response.body).unwrap_or_else(|error| panic!("{error}: {}", response.body))
+}
+
+#[tokio::test]
+async fn answers_carry_the_numbers_of_their_call() {
+    // StarRocks docs Stream Load transaction interface (3.5).
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    let rows = [
+        (step("begin", "s", "OK", ""), &["TxnId", "BeginTxnTimeMs"][..]),
+        (load("s", GOOD, "OK", ""), &["TxnId", "LoadBytes", "StreamLoadPlanTimeMs", "ReceivedDataTimeMs"]),
+        (
+            step("prepare", "s", "OK", ""),
+            &[
+                "TxnId",
+                "NumberTotalRows",
+                "NumberLoadedRows",
+                "NumberFilteredRows",
+                "NumberUnselectedRows",
+                "LoadBytes",
+            ],
+        ),
+        (step("commit", "s", "OK", ""), &["TxnId"]),
+    ];
+    for (step, fields) in rows {
+        let answer = call(&target, &step, &[]).await;
+        for field in fields {
+            assert!(answer[field].is_number(), "{}: {field} in {answer}", step.op);
+        }
+    }
+    assert_eq!(target.label_state("s").await, "VISIBLE");
+}
+
+#[tokio::test]
+async fn a_label_shows_its_transactions_state() {
+    // StarRocks source GetStreamLoadState.java (3.5).
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    let rows = [
+        (step("begin", "u", "OK", ""), "PREPARE"),
+        (load("u", GOOD, "OK", ""), "PREPARE"),
+        (step("prepare", "u", "OK", ""), "PREPARED"),
+        (step("rollback", "u", "OK", ""), "ABORTED"),
+    ];
+    for (step, state) in rows {
+        call(&target, &step, &[]).await;
+        assert_eq!(target.label_state("u").await, state, "after {}", step.op);
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_restarts_loses_what_was_not_prepared() {
+    // StarRocks source transaction_mgr.cpp (3.5): before PREPARED it is in one backend's memory. Stand-in only.
+    let target = Target::new().await;
+    let Some(server) = &target.server else { return };
+    target.create("t", TABLE).await;
+    for step in [step("begin", "v", "OK", ""), load("v", GOOD, "OK", "")] {
+        call(&target, &step, &[]).await;
+    }
+    for step in [step("begin", "w", "OK", ""), load("w", GOOD, "OK", ""), step("prepare", "w", "OK", "")] {
+        call(&target, &step, &[]).await;
+    }
+    server.restart_backend();
+    assert_eq!(call(&target, &step("commit", "v", "", ""), &[]).await["Status"], "TXN_NOT_EXISTS");
+    assert_eq!(call(&target, &step("commit", "w", "", ""), &[]).await["Status"], "OK");
+    assert_eq!(target.rows("t").await.len(), 1);
+}
+
+const MULTI: &[(&str, &str)] = &[("transaction_type", "multi")];
+
+const MULTI_CASES: &[Case] = &[
+    Case {
+        name: "begin, load, commit",
+        source: "StarRocks docs multi-table transaction (4.0)",
+        rows: 1,
+        steps: &[step("begin", "a", "OK", ""), load("a", GOOD, "OK", ""), step("commit", "a", "OK", "")],
+    },
+    Case {
+        name: "there is no prepare",
+        source: "StarRocks source MultiStatementTransactionHandler.java (4.1)",
+        rows: 0,
+        steps: &[
+            step("begin", "b", "OK", ""),
+            load("b", GOOD, "OK", ""),
+            step("prepare", "b", "FAILED", "Unsupported operation"),
+            step("rollback", "b", "OK", ""),
+        ],
+    },
+    Case {
+        name: "a rolled back label stays used",
+        source: "StarRocks regression test_multi_stmt_stream_load (4.0)",
+        rows: 0,
+        steps: &[
+            step("begin", "c", "OK", ""),
+            step("rollback", "c", "OK", ""),
+            step("begin", "c", "LABEL_ALREADY_EXISTS", ""),
+        ],
+    },
+    Case {
+        name: "one failed load cancels the transaction",
+        source: "StarRocks docs multi-table transaction (4.0)",
+        rows: 0,
+        steps: &[
+            step("begin", "d", "OK", ""),
+            load("d", GOOD, "OK", ""),
+            load("d", r#"{"id":2}"#, "INTERNAL_ERROR", "too many filtered rows"),
+            step("commit", "d", "FAILED", ""),
+        ],
+    },
+    Case {
+        name: "an unknown label",
+        source: "StarRocks source MultiStatementTransactionHandler.java (4.1)",
+        rows: 0,
+        steps: &[step("commit", "e_never_begun", "FAILED", "No transaction found with db[")],
+    },
+];
+
+#[tokio::test]
+async fn transactions_over_several_tables() {
+    let target = Target::with(Settings { release: Release::V4_1, ..Settings::default() }).await;
+    if target.server.is_none() {
+        return; // The release of a real cluster is not known here.
+    }
+    for case in MULTI_CASES {
+        target.create("t", TABLE).await;
+        run(&target, case, MULTI).await;
+        assert_eq!(target.rows("t").await.len(), case.rows, "{} [{}]", case.name, case.source);
+    }
+    target.create("u", TABLE).await;
+    target.create("t", TABLE).await;
+    call(&target, &step("begin", "both", "OK", ""), MULTI).await;
+    call(&target, &load("both", GOOD, "OK", ""), MULTI).await;
+    let other = Step { headers: &[("format", "json"), ("table", "u")], ..load("both", GOOD, "OK", "") };
+    call(&target, &other, MULTI).await;
+    assert_eq!(target.rows("t").await.len() + target.rows("u").await.len(), 0, "nothing before the commit");
+    call(&target, &step("commit", "both", "OK", ""), MULTI).await;
+    assert_eq!((target.rows("t").await.len(), target.rows("u").await.len()), (1, 1), "both after it");
+}
+
+#[tokio::test]
+async fn two_requests_at_once_on_one_label() {
+    // StarRocks source transaction_mgr.cpp (3.5): TXN_IN_PROCESSING, safe to send again.
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    call(&target, &step("begin", "busy", "OK", ""), &[]).await;
+    let headers = [("db", target.database.as_str()), ("table", "t"), ("label", "busy"), ("Expect", "100-continue")];
+    let (address, path) = target.ask("PUT", "/api/transaction/load", &headers).await.location();
+    let authorization = target.authorization();
+    let held = [("Authorization", authorization.as_str()), ("format", "json"), ("Content-Length", "16")];
+    let mut client = Client::connect(&address).await;
+    client.send("PUT", &path, &[&held[..], &headers[..]].concat(), b"").await;
+    let expected = call_until(&target, "TXN_IN_PROCESSING").await;
+    assert!(expected["Message"].as_str().unwrap_or_default().contains("Transaction is in processing"), "{expected}");
+    client.write(GOOD.as_bytes()).await;
+    let response = client.response().await.expect("the held load's answer");
+    assert!(response.body.contains("\"Status\": \"OK\""), "{}", response.body);
+    assert_eq!(call(&target, &step("commit", "busy", "", ""), &[]).await["Status"], "OK");
+}
+
+/// Asks to prepare until the answer has this status.
+async fn call_until(target: &Target, status: &str) -> serde_json::Value {
+    loop {
+        let answer = call(target, &step("prepare", "busy", "", ""), &[]).await;
+        if answer["Status"] == status {
+            return answer;
+        }
+        assert_eq!(answer["Status"], "INTERNAL_ERROR", "no data yet: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn calls_a_backend_refuses() {
+    // StarRocks source transaction_stream_load.cpp (3.5, multi-table 4.1).
+    let target = Target::with(Settings { release: Release::V4_1, ..Settings::default() }).await;
+    if target.server.is_none() {
+        return; // The backend's address and release of a real cluster are not known here.
+    }
+    target.create("t", TABLE).await;
+    let begin = [("db", target.database.as_str()), ("table", "t"), ("label", "x")];
+    let (address, path) = target.ask("POST", "/api/transaction/begin", &begin).await.location();
+    let authorization = target.authorization();
+    let login = ("Authorization", authorization.as_str());
+    let database = ("db", target.database.as_str());
+    let rows: &[(&[(&str, &str)], &str, &str)] = &[
+        (
+            &[login, database, ("label", "x"), ("transaction_type", "multi")],
+            "INVALID_ARGUMENT",
+            "can only be sent to FE nodes",
+        ),
+        (&[login, database], "INVALID_ARGUMENT", "Empty label."),
+        (&[login, ("label", "x")], "INVALID_ARGUMENT", "No database selected."),
+        (&[database, ("label", "x")], "INTERNAL_ERROR", "no valid Basic authorization"),
+    ];
+    for (headers, status, message) in rows {
+        let response = crate::client::request(&address, "POST", &path, headers, b"").await.expect("an answer");
+        let answer: serde_json::Value = serde_json::from_str(&response.body).expect("JSON");
+        assert_eq!(answer["Status"], *status, "{answer}");
+        assert!(answer["Message"].as_str().unwrap_or_default().contains(message), "{answer}");
+    }
+}
