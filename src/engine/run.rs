@@ -256,14 +256,16 @@ impl<S: Source, K: Sink> Engine<S, K> {
             };
             let (ready, sink_outcome) = tokio::join!(source.setup(), sink_setup);
             sink_ready.store(sink_outcome.is_ok(), Relaxed);
+            // The source tells it once, whatever the sink says meanwhile.
+            started_anew.fetch_or(ready.as_ref().is_ok_and(|ready| ready.anew), Relaxed);
+            if started_anew.load(Relaxed) {
+                return Err(vec![restart_needed()]);
+            }
             let ready = match (ready, sink_outcome) {
                 (Ok(ready), Ok(())) => ready,
                 (Ok(_), Err(reasons)) | (Err(reasons), Ok(())) => return Err(reasons),
                 (Err(reasons), Err(more)) => return Err([reasons, more].concat()),
             };
-            if started_anew.fetch_or(ready.anew, Relaxed) || ready.anew {
-                return Err(vec![restart_needed()]);
-            }
             pipeline.register(ready.tables.clone()).await;
             let (blocks, receiver) = mpsc::channel(BLOCKS_WAITING);
             let reached = pipeline.attach(receiver).await;
