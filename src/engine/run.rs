@@ -120,6 +120,8 @@ struct Engine<S: Source, K: Sink> {
     /// Whether a stream that broke raised the present reasons. They stay until the next one has proved steady, so that
     /// a stream that breaks again and again at one place does not look healthy in between.
     raised_by_stream: bool,
+    /// Tables that setup left out, by code and object of the reason.
+    refused: Vec<(&'static str, String)>,
     /// Reasons raised by setup and stream, by code and object.
     raised: Vec<(&'static str, String)>,
 }
@@ -168,6 +170,7 @@ pub async fn run<S: Source, K: Sink>(parts: Parts<S, K>) -> Ended {
         failures: 0,
         streaming_since: None,
         raised_by_stream: false,
+        refused: Vec::new(),
         raised: Vec::new(),
     };
     engine.run().await
@@ -288,10 +291,15 @@ impl<S: Source, K: Sink> Engine<S, K> {
         Work::Waiting(Instant::now() + pause(worst, self.failures, fastrand::f64()).min(Duration::from_secs(15)))
     }
 
-    /// Raises what is wrong now and clears what was and is not.
     fn replace_raised(&mut self, reasons: Vec<Reason>) {
+        let before = std::mem::take(&mut self.raised);
+        self.raised = self.raise_instead(&before, reasons);
+    }
+
+    /// Raises what is wrong now and clears what was and is not.
+    fn raise_instead(&self, before: &[(&'static str, String)], reasons: Vec<Reason>) -> Vec<(&'static str, String)> {
         let now: Vec<_> = reasons.iter().map(|reason| (reason.code, reason.object.clone())).collect();
-        let gone: Vec<_> = self.raised.iter().filter(|before| !now.contains(before)).cloned().collect();
+        let gone: Vec<_> = before.iter().filter(|before| !now.contains(before)).cloned().collect();
         self.meter.clear(|reason| gone.iter().any(|(code, object)| *code == reason.code && *object == reason.object));
         for reason in reasons {
             let Reason { code, class, object, message, remedy, .. } = reason.clone();
@@ -302,7 +310,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
                 }
             }
         }
-        self.raised = now;
+        now
     }
 
     fn stream(&mut self, start: Start) -> Work {
@@ -311,6 +319,8 @@ impl<S: Source, K: Sink> Engine<S, K> {
             self.replace_raised(Vec::new());
         }
         self.streaming_since = Some(Instant::now());
+        let refused = std::mem::take(&mut self.refused);
+        self.refused = self.raise_instead(&refused, ready.refused);
         ready.notes.iter().for_each(|note| info!("{note}"));
         if !std::mem::replace(&mut self.pause_restored, true) && ready.paused {
             self.set_paused(true);

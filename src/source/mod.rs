@@ -26,6 +26,8 @@ pub struct Ready {
     pub tables: Vec<Arc<TableSchema>>,
     /// Whether an operator paused the pipeline before the restart.
     pub paused: bool,
+    /// Why single tables are left out, until a person has cured it and setup is done again. The others go on.
+    pub refused: Vec<Reason>,
     /// What a person should know, one sentence each (existing rows are not copied, for one).
     pub notes: Vec<String>,
 }

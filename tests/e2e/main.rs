@@ -1,6 +1,7 @@
 //! Tests with a real PostgreSQL, the stand-in and the real binary.
 
 mod crashes;
+mod operations;
 mod rows;
 mod shutdown;
 mod sink;

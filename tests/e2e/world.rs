@@ -59,6 +59,11 @@ impl World {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// The variables of sidecars started from now on.
+    pub(crate) fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
     /// The file all sidecars of this world log to.
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.path().join("sluicegate.log")

@@ -124,9 +124,10 @@ impl<M> Core<M> {
         }
     }
 
-    /// Whether the received bytes are to be looked at now.
+    /// Whether the received bytes are to be looked at now. While paused they are left alone: some may have come along
+    /// with the server's first answer.
     pub(super) fn wants_look(&self) -> bool {
-        self.intake == Intake::Look
+        self.intake == Intake::Look && !self.paused
     }
 
     /// Whether to read.

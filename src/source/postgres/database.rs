@@ -77,7 +77,9 @@ impl Postgres {
         let inspection = setup::inspect(&client, &self.options, None).await;
         driver.abort();
         let inspection = inspection?;
-        let (findings, notes) = (setup::findings(&inspection, &self.options), setup::notes(&inspection, &self.options));
+        let mut findings = setup::findings(&inspection, &self.options);
+        findings.extend(inspection.selection.refused.iter().cloned());
+        let notes = setup::notes(&inspection, &self.options);
         Ok((findings, notes, inspection.schemas()))
     }
 

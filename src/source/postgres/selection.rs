@@ -36,6 +36,8 @@ pub(super) struct Selection {
     pub(super) tables: Vec<Selected>,
     /// What stands in the way.
     pub(super) findings: Vec<Reason>,
+    /// What keeps single tables out that only a pattern for their whole schema names: the others go on without them.
+    pub(super) refused: Vec<Reason>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
 }
@@ -77,6 +79,11 @@ pub(super) fn select(
         selection.findings.extend(partition_findings(relation, key.as_deref(), mode));
         let target = target_of(candidate).map_err(|reason| selection.findings.push(reason)).ok();
         let sound = before == selection.findings.len();
+        if !sound && !candidate.named {
+            let refused = selection.findings.split_off(before);
+            selection.refused.extend(refused);
+            continue;
+        }
         // A missing right does not change what the table is, so what else it needs can be told along with it.
         selection.findings.extend(identity_grants(relation, mode));
         selection.findings.extend(read_grants(relation, role));
@@ -89,6 +96,10 @@ pub(super) fn select(
         selection.tables.push(Selected { relation: relation.clone(), target, key, identity, to_full });
     }
     selection.findings.extend(target_collisions(&selection.tables));
+    if selection.tables.is_empty() {
+        // There are no others to go on.
+        selection.findings.append(&mut selection.refused);
+    }
     selection
 }
 

@@ -213,6 +213,7 @@ pub(super) async fn run(
             anew,
             tables: tables.iter().map(|table| table.schema.clone()).collect(),
             paused: inspection.stored().is_some_and(|checkpoint| checkpoint.paused),
+            refused: inspection.selection.refused,
             notes,
         },
         tables: tables.into_iter().collect(),
