@@ -360,8 +360,8 @@ async fn state_on_disk_survives_a_killed_process() {
 
     let program = Program::start(folder.path());
     let mut sql = connect(program.port("sql")).await;
-    let rows: Vec<(i32, Option<String>, Option<String>, Option<String>)> =
-        sql.query("SELECT id, v, n, w FROM d.t ORDER BY id").await.expect("select");
+    type Printed = (i32, Option<String>, Option<String>, Option<String>);
+    let rows: Vec<Printed> = sql.query("SELECT id, v, n, w FROM d.t ORDER BY id").await.expect("select");
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(rows, [(1, text("a"), text("1.50"), text("[1]")), (2, None, None, None)]);
     for (label, state) in [("one", "VISIBLE"), ("two", "VISIBLE"), ("held", "PREPARED"), ("none", "UNKNOWN")] {
