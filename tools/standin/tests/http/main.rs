@@ -21,8 +21,12 @@ async fn server() -> Server {
 
 fn make_table(server: &Server) {
     server.store().create_database("d").expect("create a database");
-    let table = NewTable {
-        name: "t".to_owned(),
+    server.store().create_table("d", table("t")).expect("create a table");
+}
+
+fn table(name: &str) -> NewTable {
+    NewTable {
+        name: name.to_owned(),
         columns: vec![ColumnDef::new("id", SrType::Int).not_null(), ColumnDef::new("v", SrType::Varchar(9))],
         keys: Some((TableModel::Primary, vec!["id".to_owned()])),
         sort_key: Vec::new(),
@@ -31,8 +35,7 @@ fn make_table(server: &Server) {
         buckets: None,
         comment: String::new(),
         properties: vec![("replication_num".to_owned(), "1".to_owned())],
-    };
-    server.store().create_table("d", table).expect("create a table");
+    }
 }
 
 /// Sends text, reads until the server closes or has answered. `None`: no answer.
@@ -273,6 +276,37 @@ async fn bytes_that_are_no_http_end_the_connection() {
     );
     assert_eq!(talk(server.ports().be_http, &chunked).await, None);
     assert_eq!(server.store().label_state("d", "c").state.map(|state| state.name()), Some("ABORTED"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_loads_as_the_documentation_says() {
+    let server = Server::start(Options::default()).await.expect("start");
+    server.store().create_database("d").expect("create a database");
+    let table = NewTable {
+        columns: vec![ColumnDef::new("k", SrType::Int).not_null(), ColumnDef::new("v", SrType::Varchar(10))],
+        keys: Some((TableModel::Primary, vec!["k".to_owned()])),
+        ..table("t")
+    };
+    server.store().create_table("d", table).expect("create a table");
+    server.store().change_settings(|settings| settings.password = "pass:word".to_owned());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/curl.sh");
+    let output = tokio::process::Command::new("sh")
+        .arg(script)
+        .env("FE_HOST", "127.0.0.1")
+        .env("FE_HTTP_PORT", server.ports().fe_http.to_string())
+        .env("SQL_USER", "root")
+        .env("SQL_PASSWORD", "pass:word")
+        .env("DATABASE", "d")
+        .output()
+        .await
+        .expect("run the script");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.ends_with("curl done\n"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(server.rows("d", "t").expect("rows").len(), 60_002);
 }
 
 /// The program, with state in `folder`.
