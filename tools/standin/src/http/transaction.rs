@@ -17,12 +17,15 @@ use super::frontend::{to_backend, to_leader};
 use super::{Answer, Cluster, Connection, Head, Reply, lock};
 use crate::fault::{Action, Call, Place};
 use crate::load::{LoadRequest, Plan};
-use crate::store::{Batch, BeginError, Counts, TxnState};
+use crate::store::{Batch, BeginError, Counts, Store, TxnState};
 
 /// Labels a frontend remembers the backend of.
 const COORDINATED_MAX: usize = 4096;
 /// `prepared_transaction_default_timeout_second`.
 const PREPARED_TIMEOUT_S: u64 = 86_400;
+
+/// A plan and the headers it was made from.
+type FirstLoad = (Arc<Plan>, Vec<(String, String)>);
 
 /// A transaction in the backend's memory.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ pub(super) struct BackendTxn {
     label: String,
     txn_id: u64,
     /// The plan and the headers of the first load; later loads must repeat them.
-    plan: Option<(Arc<Plan>, Vec<(String, String)>)>,
+    plan: Option<FirstLoad>,
     batches: Vec<Batch>,
     counts: Counts,
     error_lines: Vec<String>,
@@ -40,6 +43,18 @@ pub(super) struct BackendTxn {
     started: Instant,
     read_ms: u64,
     write_ms: u64,
+    /// `timeout` and, if asked for, `idle_transaction_timeout`, milliseconds.
+    lasts_ms: i64,
+    idle_ms: Option<i64>,
+}
+
+impl BackendTxn {
+    /// Counts the idle time from now.
+    fn touch(&self, store: &Store) {
+        if let Some(idle_ms) = self.idle_ms {
+            store.limit_idle(&self.database, self.txn_id, idle_ms, self.lasts_ms);
+        }
+    }
 }
 
 /// A label nobody chose.
@@ -213,11 +228,15 @@ fn multi_table(cluster: &Cluster, head: &Head, call: Call, database: &str, label
     }
 }
 
+/// How long a transaction may take from its begin, milliseconds.
 fn timeout_ms(cluster: &Cluster, head: &Head) -> i64 {
     let default = cluster.shared.store.settings().load_timeout.as_secs();
-    let header = |name: &str| head.header(name).parse::<u64>().ok().filter(|seconds| *seconds > 0);
-    let seconds = header("timeout").unwrap_or(default).min(header("idle_transaction_timeout").unwrap_or(u64::MAX));
-    i64::try_from(seconds.min(259_200) * 1000).unwrap_or(i64::MAX)
+    header_seconds(head, "timeout").unwrap_or(default as i64) * 1000
+}
+
+/// A header of whole seconds, 1 to 259200.
+fn header_seconds(head: &Head, name: &str) -> Option<i64> {
+    head.header(name).parse::<i64>().ok().filter(|seconds| (1..=259_200).contains(seconds))
 }
 
 /// One call at the backend.
@@ -297,7 +316,8 @@ impl BackendCall<'_> {
     fn begin(&self) -> Answer {
         let store = &self.cluster.shared.store;
         let started = Instant::now();
-        match store.begin(&self.database, &[&self.table], &self.label, timeout_ms(self.cluster, self.head)) {
+        let lasts_ms = timeout_ms(self.cluster, self.head);
+        match store.begin(&self.database, &[&self.table], &self.label, lasts_ms) {
             Ok(txn_id) => {
                 let txn = BackendTxn {
                     database: self.database.clone(),
@@ -312,7 +332,10 @@ impl BackendCall<'_> {
                     started,
                     read_ms: 0,
                     write_ms: 0,
+                    lasts_ms,
+                    idle_ms: header_seconds(self.head, "idle_transaction_timeout").map(|seconds| seconds * 1000),
                 };
+                txn.touch(store);
                 let txn = Arc::new(tokio::sync::Mutex::new(txn));
                 lock(&self.cluster.backend_txns).insert(self.label.clone(), txn);
                 let fields = self.ok_fields().count("TxnId", txn_id).count("BeginTxnTimeMs", millis(started));
@@ -377,6 +400,7 @@ impl BackendCall<'_> {
         txn.failure = txn.failure.take().or(loaded.failure);
         txn.error_lines.extend(loaded.error_lines);
         txn.batches.push(loaded.batch);
+        txn.touch(&self.cluster.shared.store);
         let fields = self
             .ok_fields()
             .count("TxnId", txn.txn_id)

@@ -168,8 +168,8 @@ mod tests {
 
     #[test]
     fn headers_are_read_as_the_backend_reads_them() {
-        type Check = fn(&LoadRequest) -> bool;
-        let rows: &[(&[(&str, &str)], Check, &str)] = &[
+        type Case = (&'static [(&'static str, &'static str)], fn(&LoadRequest) -> bool, &'static str);
+        let rows: &[Case] = &[
             (&[], |r| r.format == Format::Csv && r.row_delimiter == b"\n", "defaults"),
             (&[("format", "JSON"), ("strip_outer_array", "TRUE")], |r| r.strip_outer_array, "any case"),
             (

@@ -3,7 +3,7 @@
 //! In: the clauses of one ALTER TABLE. Out: the new definition, and whether the change is metadata only.
 //! Always: a refused clause refuses the statement; texts are StarRocks' (`SchemaChangeHandler.java`, `Column.java`,
 //! `SchemaChangeTypeCompatibility.java`).
-//! Not here: rows (`rows::reshape`), when a job runs (`store`).
+//! Not here: rows (`rows::reshape`), when a job runs (`databases`).
 //! Start at `plan`.
 
 use serde::{Deserialize, Serialize};

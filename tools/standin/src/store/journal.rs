@@ -4,7 +4,7 @@
 //! leaves whole entries and at most one torn tail, which is cut off at the next start. Nothing is synced: it survives
 //! the process, not the machine.
 //! File: `u32` length of the head, `u32` length of the rows, head (JSON), rows (little endian, see `write_cell`).
-//! Not here: what an entry means (`store`).
+//! Not here: what an entry means (`loading`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -74,6 +74,9 @@ impl RawBatch {
     }
 }
 
+/// An entry as read, with its rows.
+pub(super) type Replayed = (Entry, Vec<RawBatch>);
+
 /// The open log.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -82,7 +85,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens or makes the log in `folder` and reads what it holds.
-    pub(super) fn open(folder: &Path) -> Result<(Journal, Vec<(Entry, Vec<RawBatch>)>), JournalError> {
+    pub(super) fn open(folder: &Path) -> Result<(Journal, Vec<Replayed>), JournalError> {
         let path = folder.join(FILE_NAME);
         let io = |error| JournalError::Io(path.display().to_string(), error);
         std::fs::create_dir_all(folder).map_err(io)?;
@@ -120,7 +123,7 @@ impl Journal {
 }
 
 /// All whole entries, and where they end.
-fn read_entries(bytes: &[u8]) -> Result<(Vec<(Entry, Vec<RawBatch>)>, usize), JournalError> {
+fn read_entries(bytes: &[u8]) -> Result<(Vec<Replayed>, usize), JournalError> {
     let mut entries = Vec::new();
     let mut at = 0;
     while let Some((head, rows)) = block(&bytes[at..]) {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// State of a transaction, and so of its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum TxnState {
     /// Begun.
     Prepare,

@@ -222,6 +222,7 @@ async fn limits_refuse_in_their_words() {
     while target.load("t", json, br#"{"id":1}"#).await["Status"] != "Success" {
         assert!(compacting.elapsed() < Duration::from_secs(30), "compaction takes versions away");
     }
+    server.store().change_settings(|settings| settings.tablet_versions_max = 1000);
     let running = server.store().begin(&target.database, &["t"], "running", 60_000).expect("begin");
     let answer = target.load("t", json, br#"{"id":1}"#).await;
     let message = answer["Message"].as_str().unwrap_or_default();

@@ -70,6 +70,8 @@ const NUMBERS: &str = "(id INT NOT NULL, b BOOLEAN NULL, i INT NULL, l LARGEINT 
                        DISTRIBUTED BY HASH(id) BUCKETS 1";
 const TIMES: &str =
     "(id INT NOT NULL, d DATE NULL, t DATETIME NULL) PRIMARY KEY (id) DISTRIBUTED BY HASH(id) BUCKETS 1";
+const SORTED: &str = "(id INT NOT NULL, v VARCHAR(9) NULL, n INT NULL) PRIMARY KEY (id) DISTRIBUTED BY HASH(id) BUCKETS 1 \
+                      ORDER BY (n)";
 const FLOATS: &str = "(id INT NOT NULL, f DOUBLE NULL) PRIMARY KEY (id) DISTRIBUTED BY HASH(id) BUCKETS 1";
 
 const J: Headers = &[("format", "json")];
@@ -710,6 +712,34 @@ const CASES: &[Case] = &[
         &[(CSV, "1,1,,1,1\n2,0,12.7,2,2\n")],
         loaded(&[&["1", "1", "NULL", "1", "1.00"], &["2", "0", "12", "2", "2.00"]]),
     ),
+    case(
+        "names in columns may be back-quoted, in any case",
+        "StarRocks docs STREAM LOAD, columns",
+        TEXT,
+        &[(&[("format", "json"), ("columns", "`ID`, `V`")], r#"{"ID":1,"V":"a"}{"ID":2,"v":"b"}"#)],
+        loaded(&[&["1", "a"], &["2", "NULL"]]),
+    ),
+    case(
+        "ends of DATE and DATETIME",
+        TYPE_DOC,
+        TIMES,
+        &[(STRICT, r#"{"id":1,"d":"0000-01-01","t":"9999-12-31 23:59:59.999999"}"#)],
+        loaded(&[&["1", "0000-01-01", "9999-12-31 23:59:59.999999"]]),
+    ),
+    case(
+        "a timeout is a number",
+        "StarRocks source stream_load.cpp (3.5)",
+        TEXT,
+        &[(&[("format", "json"), ("timeout", "soon")], r#"{"id":1}"#)],
+        fails("Invalid timeout format", 0),
+    ),
+    case(
+        "a partial update must list the sort key",
+        "StarRocks source delta_writer.cpp (3.5)",
+        SORTED,
+        &[(&[("format", "json"), ("partial_update", "true"), ("columns", "id,v")], r#"{"id":1}"#)],
+        fails("partial update on table with sort key must provide all sort key columns", 0),
+    ),
     // Partial and conditional update.
     case(
         "a partial update writes the listed columns",
@@ -948,4 +978,39 @@ async fn a_column_added_later_is_not_seen_by_a_load_before_it() {
     target.sql(&[&format!("ALTER TABLE {}.t ADD COLUMN w INT NULL", target.database)]).await;
     target.load("t", J, br#"{"id":2,"w":5}"#).await;
     assert_eq!(target.rows("t").await, [["1", "NULL", "NULL"], ["2", "NULL", "5"]]);
+}
+
+#[tokio::test]
+async fn rows_that_are_not_utf_8() {
+    // StarRocks source csv_scanner.cpp (3.5): Invalid UTF-8 row.
+    let target = Target::new().await;
+    target.create("t", TEXT).await;
+    let answer = target.load("t", &[("column_separator", ","), ("max_filter_ratio", "0.5")], b"1,\xff\n2,b\n").await;
+    assert_eq!(answer["Status"], "Success", "{answer}");
+    assert_eq!(answer["NumberFilteredRows"], 1, "{answer}");
+    assert_eq!(target.rows("t").await, [["2", "b"]]);
+}
+
+#[tokio::test]
+async fn rejected_rows_can_be_asked_for() {
+    // StarRocks docs STREAM LOAD, log_rejected_record_num (3.1).
+    let target = Target::new().await;
+    target.create("t", TEXT).await;
+    let rows = [("-1", true), ("0", false)];
+    for (number, path) in rows {
+        let headers = [("format", "json"), ("strict_mode", "true"), ("log_rejected_record_num", number)];
+        let answer = target.load("t", &headers, br#"{"id":1,"v":"abcd"}"#).await;
+        assert_eq!(answer.get("RejectedRecordPath").is_some(), path, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn names_in_the_path_are_decoded() {
+    // StarRocks issue 59722 (3.3.14, 3.4, 3.5).
+    let target = Target::new().await;
+    target.create("`数`", TEXT).await;
+    let path = format!("/api/{}/%E6%95%B0/_stream_load", target.database);
+    let response = target.through("PUT", &path, &[("format", "json")], br#"{"id":1}"#).await;
+    assert!(response.body.contains("Success"), "{}", response.body);
+    assert_eq!(target.rows("`数`").await, [["1", "NULL"]]);
 }

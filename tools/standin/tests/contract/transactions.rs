@@ -450,7 +450,8 @@ async fn calls_a_backend_refuses() {
     let authorization = target.authorization();
     let login = ("Authorization", authorization.as_str());
     let database = ("db", target.database.as_str());
-    let rows: &[(&[(&str, &str)], &str, &str)] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+    let rows: &[Case<'_>] = &[
         (
             &[login, database, ("label", "x"), ("transaction_type", "multi")],
             "INVALID_ARGUMENT",
@@ -465,5 +466,19 @@ async fn calls_a_backend_refuses() {
         let answer: serde_json::Value = serde_json::from_str(&response.body).expect("JSON");
         assert_eq!(answer["Status"], *status, "{answer}");
         assert!(answer["Message"].as_str().unwrap_or_default().contains(message), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_transaction_is_rolled_back() {
+    // StarRocks docs Stream Load transaction interface, idle_transaction_timeout (2.5).
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    let begin = Step { headers: &[("idle_transaction_timeout", "1")], ..step("begin", "idle", "OK", "") };
+    call(&target, &begin, &[]).await;
+    let begun = std::time::Instant::now();
+    while target.label_state("idle").await != "ABORTED" {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(120), "it ends by itself");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

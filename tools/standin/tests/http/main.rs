@@ -21,8 +21,12 @@ async fn server() -> Server {
 
 fn make_table(server: &Server) {
     server.store().create_database("d").expect("create a database");
-    let table = NewTable {
-        name: "t".to_owned(),
+    server.store().create_table("d", table("t")).expect("create a table");
+}
+
+fn table(name: &str) -> NewTable {
+    NewTable {
+        name: name.to_owned(),
         columns: vec![ColumnDef::new("id", SrType::Int).not_null(), ColumnDef::new("v", SrType::Varchar(9))],
         keys: Some((TableModel::Primary, vec!["id".to_owned()])),
         sort_key: Vec::new(),
@@ -31,8 +35,7 @@ fn make_table(server: &Server) {
         buckets: None,
         comment: String::new(),
         properties: vec![("replication_num".to_owned(), "1".to_owned())],
-    };
-    server.store().create_table("d", table).expect("create a table");
+    }
 }
 
 /// Sends text, reads until the server closes or has answered. `None`: no answer.
@@ -275,6 +278,37 @@ async fn bytes_that_are_no_http_end_the_connection() {
     assert_eq!(server.store().label_state("d", "c").state.map(|state| state.name()), Some("ABORTED"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_loads_as_the_documentation_says() {
+    let server = Server::start(Options::default()).await.expect("start");
+    server.store().create_database("d").expect("create a database");
+    let table = NewTable {
+        columns: vec![ColumnDef::new("k", SrType::Int).not_null(), ColumnDef::new("v", SrType::Varchar(10))],
+        keys: Some((TableModel::Primary, vec!["k".to_owned()])),
+        ..table("t")
+    };
+    server.store().create_table("d", table).expect("create a table");
+    server.store().change_settings(|settings| settings.password = "pass:word".to_owned());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/curl.sh");
+    let output = tokio::process::Command::new("sh")
+        .arg(script)
+        .env("FE_HOST", "127.0.0.1")
+        .env("FE_HTTP_PORT", server.ports().fe_http.to_string())
+        .env("SQL_USER", "root")
+        .env("SQL_PASSWORD", "pass:word")
+        .env("DATABASE", "d")
+        .output()
+        .await
+        .expect("run the script");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.ends_with("curl done\n"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(server.rows("d", "t").expect("rows").len(), 60_002);
+}
+
 /// The program, with state in `folder`.
 struct Program {
     child: Child,
@@ -360,8 +394,8 @@ async fn state_on_disk_survives_a_killed_process() {
 
     let program = Program::start(folder.path());
     let mut sql = connect(program.port("sql")).await;
-    let rows: Vec<(i32, Option<String>, Option<String>, Option<String>)> =
-        sql.query("SELECT id, v, n, w FROM d.t ORDER BY id").await.expect("select");
+    type Printed = (i32, Option<String>, Option<String>, Option<String>);
+    let rows: Vec<Printed> = sql.query("SELECT id, v, n, w FROM d.t ORDER BY id").await.expect("select");
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(rows, [(1, text("a"), text("1.50"), text("[1]")), (2, None, None, None)]);
     for (label, state) in [("one", "VISIBLE"), ("two", "VISIBLE"), ("held", "PREPARED"), ("none", "UNKNOWN")] {

@@ -1,7 +1,8 @@
-//! The store itself: one lock around databases, jobs and transactions.
+//! Databases and tables: the catalog, the rows, the jobs that change them, and the one lock around all of it.
 //!
 //! Always: time-driven things (schema changes, label sweeps, timeouts, compaction) are brought up to date whenever the
 //! lock is taken, so what a caller sees never depends on a background task.
+//! Not here: transactions and the journal's replay (`loading`).
 //! Start at `Store::lock`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,11 +13,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::alter::{self, AlterJob, AlterState, ColumnChange};
 use super::cell::Cell;
 use super::error::CatalogError;
-use super::journal::{Entry, Journal, JournalError, RawBatch};
+use super::journal::{Entry, Journal, JournalError};
 use super::rows::{Batch, Order, Row, RowOp, Rows, WriteMode};
 use super::settings::{Release, Settings};
 use super::table::{self, Distribution, NewTable, Site, TableDef, check_column_name};
-use super::txn::{BeginError, Counts, LoadRecord, TxnState, Txns, label_is_sound};
+use super::txn::{LoadRecord, Txns};
 
 /// The databases of one server. Shared by both faces as `Arc<Store>`.
 #[derive(Debug)]
@@ -25,53 +26,43 @@ pub struct Store {
 }
 
 #[derive(Debug)]
-struct Inner {
-    settings: Settings,
-    databases: BTreeMap<String, Database>,
-    next_id: u64,
-    next_txn_id: u64,
-    committed: u64,
-    history: Vec<LoadRecord>,
-    swept_ms: i64,
+pub(super) struct Inner {
+    pub(super) settings: Settings,
+    pub(super) databases: BTreeMap<String, Database>,
+    pub(super) next_id: u64,
+    pub(super) next_txn_id: u64,
+    pub(super) committed: u64,
+    pub(super) history: Vec<LoadRecord>,
+    pub(super) swept_ms: i64,
+    pub(super) advanced_ms: i64,
     /// Batches of PREPARED transactions.
-    prepared: HashMap<u64, Vec<Batch>>,
-    journal: Option<Journal>,
+    pub(super) prepared: HashMap<u64, Vec<Batch>>,
+    pub(super) journal: Option<Journal>,
 }
 
 #[derive(Debug)]
-struct Database {
-    id: u64,
-    tables: BTreeMap<String, Table>,
-    jobs: Vec<Job>,
-    txns: Txns,
+pub(super) struct Database {
+    pub(super) id: u64,
+    pub(super) tables: BTreeMap<String, Table>,
+    pub(super) jobs: Vec<Job>,
+    pub(super) txns: Txns,
 }
 
 #[derive(Debug)]
-struct Table {
-    def: Arc<TableDef>,
-    rows: Rows,
+pub(super) struct Table {
+    pub(super) def: Arc<TableDef>,
+    pub(super) rows: Rows,
     /// Versions not compacted yet, at `versions_ms`.
-    versions: u64,
-    versions_ms: i64,
+    pub(super) versions: u64,
+    pub(super) versions_ms: i64,
 }
 
 #[derive(Debug)]
-struct Job {
+pub(super) struct Job {
     shown: AlterJob,
     takes_ms: i64,
     /// What the table becomes. `None` for a job that was done at once.
     target: Option<TableDef>,
-}
-
-/// What a label means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelState {
-    /// `None`: never seen, or forgotten.
-    pub state: Option<TxnState>,
-    /// Why it was aborted; empty otherwise.
-    pub reason: String,
-    /// Its transaction.
-    pub txn_id: Option<u64>,
 }
 
 impl Store {
@@ -103,19 +94,20 @@ impl Store {
             committed: 0,
             history: Vec::new(),
             swept_ms: now_ms(),
+            advanced_ms: 0,
             prepared: HashMap::new(),
             journal: None,
         };
         Store { inner: Mutex::new(inner) }
     }
 
-    fn raw_lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn raw_lock(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere leaves the maps whole: every change is made by one assignment or insert.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the lock and lets everything happen that is due.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         let mut inner = self.raw_lock();
         inner.advance(now_ms());
         inner
@@ -232,6 +224,9 @@ impl Store {
         let mut inner = self.lock();
         inner.check_normal(database, table)?;
         inner.check_normal(database, other)?;
+        if table == other {
+            return Ok(());
+        }
         inner.database_mut(database)?.swap_tables(table, other);
         inner.log(|| Entry::SwapTables {
             database: database.to_string(),
@@ -305,7 +300,7 @@ impl Store {
         })
     }
 
-    fn redefine(
+    pub(super) fn redefine(
         &self,
         database: &str,
         table: &str,
@@ -393,138 +388,19 @@ impl Store {
     }
 }
 
-/// Loads: what the HTTP faces need.
-impl Store {
-    /// Begins a transaction and takes its label. No `tables`: they are named later, load by load.
-    pub fn begin(&self, database: &str, tables: &[&str], label: &str, lasts_ms: i64) -> Result<u64, BeginError> {
-        self.lock().begin(database, tables, label, lasts_ms)
-    }
-
-    /// What a label means; a database that is not there has no labels.
-    pub fn label_state(&self, database: &str, label: &str) -> LabelState {
-        let inner = self.lock();
-        let found = inner.databases.get(database).and_then(|found| found.txns.find(label));
-        LabelState {
-            state: found.map(|record| record.state),
-            reason: found.map(|record| record.reason.clone()).unwrap_or_default(),
-            txn_id: found.map(|record| record.txn_id),
-        }
-    }
-
-    /// One transaction, if it is still known.
-    pub fn transaction(&self, database: &str, txn_id: u64) -> Option<LoadRecord> {
-        self.lock().databases.get(database)?.txns.get(txn_id).cloned()
-    }
-
-    /// Adds a table to a transaction over several.
-    pub fn join_table(&self, database: &str, txn_id: u64, table: &str) {
-        if let Some(found) = self.lock().databases.get_mut(database) {
-            found.txns.change(txn_id, |record| {
-                if !record.tables.iter().any(|name| name == table) {
-                    record.tables.push(table.to_string());
-                }
-            });
-        }
-    }
-
-    /// Marks a transaction as one of several tables: its label is not free after a rollback.
-    pub fn mark_multi_table(&self, database: &str, txn_id: u64) {
-        if let Some(found) = self.lock().databases.get_mut(database) {
-            found.txns.change(txn_id, |record| record.multi_table = true);
-        }
-    }
-
-    /// Checks that the tables take one more version, as a BE does when a load opens its writers.
-    pub fn check_versions(&self, database: &str, table: &str) -> Result<(), String> {
-        let mut inner = self.lock();
-        let limit = inner.settings.tablet_versions_max;
-        let Ok(found) = inner.table_mut(database, table) else { return Ok(()) };
-        if found.versions <= limit {
-            return Ok(());
-        }
-        Err(format!(
-            "Failed to load data into tablet {}, because of too many versions, current/limit: {}/{limit}. You can \
-             reduce the loading job concurrency, or increase loading data batch size. If you are loading data with \
-             Routine Load, you can increase FE configs routine_load_task_consume_second and \
-             max_routine_load_batch_size,",
-            found.def.id + 1,
-            found.versions
-        ))
-    }
-
-    /// PREPARED: keeps the batches until commit or rollback.
-    pub fn prepare(
-        &self,
-        database: &str,
-        txn_id: u64,
-        batches: Vec<Batch>,
-        counts: Counts,
-        lasts_ms: i64,
-    ) -> Result<(), String> {
-        self.lock().prepare(database, txn_id, batches, counts, lasts_ms)
-    }
-
-    /// Commits: applies the batches and makes them visible, all at once. Refused if the transaction has ended otherwise.
-    pub fn commit(&self, database: &str, txn_id: u64, batches: Vec<Batch>, counts: Counts) -> Result<(), String> {
-        self.lock().commit(database, txn_id, batches, counts)
-    }
-
-    /// Commits what `prepare` kept.
-    pub fn commit_prepared(&self, database: &str, txn_id: u64) -> Result<(), String> {
-        let mut inner = self.lock();
-        let kept = inner.prepared.remove(&txn_id).unwrap_or_default();
-        let counts = inner.databases.get(database).and_then(|found| found.txns.get(txn_id)).map(|r| r.counts);
-        inner.commit(database, txn_id, kept, counts.unwrap_or_default())
-    }
-
-    /// Rolls a transaction back; its label is free again. `false` if it had ended already.
-    pub fn abort(&self, database: &str, txn_id: u64, reason: &str) -> bool {
-        self.lock().abort(database, txn_id, reason)
-    }
-
-    /// Every transaction still known, all databases, oldest first.
-    pub fn loads(&self) -> Vec<LoadRecord> {
-        let inner = self.lock();
-        let mut all: Vec<_> = inner.databases.values().flat_map(|found| found.txns.all().cloned()).collect();
-        all.sort_by_key(|record| record.txn_id);
-        all
-    }
-
-    /// Every committed load since the start, in commit order. Never forgotten.
-    pub fn history(&self) -> Vec<LoadRecord> {
-        self.lock().history.clone()
-    }
-
-    /// Forgets one finished label of a database (or all), as the sweep would. Returns how many.
-    pub fn forget_labels(&self, database: &str, label: Option<&str>) -> usize {
-        let mut inner = self.lock();
-        inner.databases.get_mut(database).map_or(0, |found| found.txns.forget_labels(label))
-    }
-
-    /// Runs the label sweep now instead of at its next turn.
-    pub fn sweep_labels(&self) {
-        self.lock().sweep(now_ms());
-    }
-
-    /// Versions of a table that compaction has not taken away yet.
-    pub fn versions(&self, database: &str, table: &str) -> Result<u64, CatalogError> {
-        Ok(self.lock().table(database, table)?.versions)
-    }
-}
-
 impl Inner {
-    fn take_id(&mut self) -> u64 {
+    pub(super) fn take_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 
-    fn put_database(&mut self, name: &str, id: u64) {
+    pub(super) fn put_database(&mut self, name: &str, id: u64) {
         self.next_id = self.next_id.max(id);
         let empty = Database { id, tables: BTreeMap::new(), jobs: Vec::new(), txns: Txns::default() };
         self.databases.insert(name.to_string(), empty);
     }
 
-    fn put_table(&mut self, database: &str, def: Arc<TableDef>) -> Result<(), CatalogError> {
+    pub(super) fn put_table(&mut self, database: &str, def: Arc<TableDef>) -> Result<(), CatalogError> {
         self.next_id = self.next_id.max(def.id);
         let table = Table { rows: Rows::empty(def.model), versions: 1, versions_ms: now_ms(), def };
         let name = table.def.name.clone();
@@ -532,19 +408,19 @@ impl Inner {
         Ok(())
     }
 
-    fn database(&self, name: &str) -> Result<&Database, CatalogError> {
+    pub(super) fn database(&self, name: &str) -> Result<&Database, CatalogError> {
         self.databases.get(name).ok_or_else(|| CatalogError::UnknownDatabase(name.to_string()))
     }
 
-    fn database_mut(&mut self, name: &str) -> Result<&mut Database, CatalogError> {
+    pub(super) fn database_mut(&mut self, name: &str) -> Result<&mut Database, CatalogError> {
         self.databases.get_mut(name).ok_or_else(|| CatalogError::UnknownDatabase(name.to_string()))
     }
 
-    fn table(&self, database: &str, table: &str) -> Result<&Table, CatalogError> {
+    pub(super) fn table(&self, database: &str, table: &str) -> Result<&Table, CatalogError> {
         self.database(database)?.tables.get(table).ok_or_else(|| unknown_table(database, table))
     }
 
-    fn table_mut(&mut self, database: &str, table: &str) -> Result<&mut Table, CatalogError> {
+    pub(super) fn table_mut(&mut self, database: &str, table: &str) -> Result<&mut Table, CatalogError> {
         self.database_mut(database)?.tables.get_mut(table).ok_or_else(|| unknown_table(database, table))
     }
 
@@ -563,7 +439,7 @@ impl Inner {
     }
 
     /// Replaces a table's definition and moves its rows to it.
-    fn redefine(&mut self, database: &str, table: &str, def: TableDef) -> Result<(), CatalogError> {
+    pub(super) fn redefine(&mut self, database: &str, table: &str, def: TableDef) -> Result<(), CatalogError> {
         let def = Arc::new(def);
         let found = self.table_mut(database, table)?;
         if found.def.schema_version != def.schema_version {
@@ -614,6 +490,11 @@ impl Inner {
         if now - self.swept_ms >= self.settings.label_sweep_every.as_millis() as i64 {
             self.sweep(now);
         }
+        // Timeouts and compaction move by the millisecond; more often than that there is nothing to see.
+        if now == self.advanced_ms {
+            return;
+        }
+        self.advanced_ms = now;
         let names: Vec<String> = self.databases.keys().cloned().collect();
         for name in names {
             for txn_id in self.databases.get(&name).map(|found| found.txns.expired(now)).unwrap_or_default() {
@@ -626,7 +507,7 @@ impl Inner {
         }
     }
 
-    fn sweep(&mut self, now: i64) {
+    pub(super) fn sweep(&mut self, now: i64) {
         self.swept_ms = now;
         let oldest = now - self.settings.label_keep.as_millis().min(i64::MAX as u128) as i64;
         let keep = self.settings.label_keep_max_num;
@@ -660,122 +541,6 @@ impl Inner {
         }
     }
 
-    fn begin(&mut self, database: &str, tables: &[&str], label: &str, lasts_ms: i64) -> Result<u64, BeginError> {
-        let Some(found) = self.databases.get(database) else {
-            return Err(BeginError::UnknownDatabase(database.to_string()));
-        };
-        if let Some(missing) = tables.iter().find(|table| !found.tables.contains_key(**table)) {
-            return Err(BeginError::UnknownTable { database: database.to_string(), table: missing.to_string() });
-        }
-        if !label_is_sound(label) {
-            return Err(BeginError::LabelFormat(label.to_string()));
-        }
-        let now = now_ms();
-        let txn_id = self.next_txn_id;
-        let record = LoadRecord {
-            txn_id,
-            order: 0,
-            label: label.to_string(),
-            database: database.to_string(),
-            tables: tables.iter().map(|name| name.to_string()).collect(),
-            state: TxnState::Prepare,
-            reason: String::new(),
-            counts: Counts::default(),
-            multi_table: false,
-            begun_ms: now,
-            committed_ms: None,
-            finished_ms: None,
-            expires_ms: now.saturating_add(lasts_ms),
-        };
-        let limit = self.settings.running_txn_max;
-        if let Some(found) = self.databases.get_mut(database) {
-            let id = found.id;
-            found.txns.begin(record, id, limit)?;
-        }
-        self.next_txn_id += 1;
-        Ok(txn_id)
-    }
-
-    fn running(&mut self, database: &str, txn_id: u64) -> Result<&mut Database, String> {
-        let found = self.databases.get_mut(database).ok_or_else(|| format!("unknown database, database={database}"))?;
-        match found.txns.get(txn_id).map(|record| (record.state, record.reason.clone())) {
-            Some((TxnState::Prepare | TxnState::Prepared, _)) => Ok(found),
-            Some((TxnState::Aborted, reason)) => {
-                Err(format!("transaction [{txn_id}] is already aborted. abort reason: {reason}"))
-            }
-            Some(_) => Err(format!("transaction [{txn_id}] is already visible, not pre-committed.")),
-            None => Err(format!("transaction not found: {txn_id}")),
-        }
-    }
-
-    fn prepare(
-        &mut self,
-        database: &str,
-        txn_id: u64,
-        batches: Vec<Batch>,
-        counts: Counts,
-        lasts_ms: i64,
-    ) -> Result<(), String> {
-        let found = self.running(database, txn_id)?;
-        let record = found.txns.change(txn_id, |record| {
-            record.state = TxnState::Prepared;
-            record.counts = counts;
-            record.expires_ms = now_ms().saturating_add(lasts_ms);
-        });
-        let record = record.cloned();
-        if let (Some(journal), Some(record)) = (&mut self.journal, record) {
-            journal.append(&Entry::Prepare { record }, &batches);
-        }
-        self.prepared.insert(txn_id, batches);
-        Ok(())
-    }
-
-    fn commit(&mut self, database: &str, txn_id: u64, batches: Vec<Batch>, counts: Counts) -> Result<(), String> {
-        self.running(database, txn_id)?;
-        let now = now_ms();
-        let mut written = Vec::with_capacity(batches.len());
-        for batch in batches {
-            // A table dropped since the load began takes its rows with it.
-            if let Ok(table) = self.table_by_id(database, batch.table.id) {
-                let current = Arc::clone(&table.def);
-                written.push(batch.brought_to(&current, now * 1000));
-            }
-        }
-        self.committed += 1;
-        let order = self.committed;
-        let found = self.running(database, txn_id)?;
-        let record = found.txns.change(txn_id, |record| {
-            record.state = TxnState::Visible;
-            record.order = order;
-            record.counts = counts;
-            record.committed_ms = Some(now);
-            record.finished_ms = Some(now);
-        });
-        let Some(record) = record.cloned() else { return Err(format!("transaction not found: {txn_id}")) };
-        let order = self.write_order();
-        for batch in &written {
-            self.apply(database, batch, order, now);
-        }
-        if let Some(journal) = &mut self.journal {
-            journal.append(&Entry::Commit { record: record.clone(), order, now_ms: now }, &written);
-        }
-        self.history.push(record);
-        Ok(())
-    }
-
-    fn abort(&mut self, database: &str, txn_id: u64, reason: &str) -> bool {
-        self.prepared.remove(&txn_id);
-        let Some(found) = self.databases.get_mut(database) else { return false };
-        let aborted = found.txns.change(txn_id, |record| {
-            record.state = TxnState::Aborted;
-            record.reason = reason.to_string();
-            record.finished_ms = Some(now_ms());
-        });
-        let Some(record) = aborted.cloned() else { return false };
-        self.log(|| Entry::Abort { record });
-        true
-    }
-
     /// A statement's own write: no label, one batch.
     fn write(&mut self, database: &str, table: &str, batch: Batch) -> Result<(), CatalogError> {
         let current = Arc::clone(&self.table(database, table)?.def);
@@ -786,19 +551,19 @@ impl Inner {
         Ok(())
     }
 
-    fn apply(&mut self, database: &str, batch: &Batch, order: Order, now: i64) {
+    pub(super) fn apply(&mut self, database: &str, batch: &Batch, order: Order, now: i64) {
         if let Ok(table) = self.table_by_id(database, batch.table.id) {
             table.rows.apply(batch, order, now * 1000);
             table.versions += 1;
         }
     }
 
-    fn table_by_id(&mut self, database: &str, id: u64) -> Result<&mut Table, CatalogError> {
+    pub(super) fn table_by_id(&mut self, database: &str, id: u64) -> Result<&mut Table, CatalogError> {
         let found = self.database_mut(database)?.tables.values_mut().find(|table| table.def.id == id);
         found.ok_or_else(|| unknown_table(database, &id.to_string()))
     }
 
-    fn write_order(&self) -> Order {
+    pub(super) fn write_order(&self) -> Order {
         if self.settings.shared_data && !self.settings.preserve_delete_order {
             Order::DeletesLast { flush_rows: self.settings.flush_rows }
         } else {
@@ -806,7 +571,7 @@ impl Inner {
         }
     }
 
-    fn log(&mut self, entry: impl FnOnce() -> Entry) {
+    pub(super) fn log(&mut self, entry: impl FnOnce() -> Entry) {
         if let Some(journal) = &mut self.journal {
             journal.append(&entry(), &[]);
         }
@@ -818,83 +583,22 @@ impl Inner {
             journal.append(&Entry::Write { database, table, order, now_ms }, std::slice::from_ref(batch));
         }
     }
-
-    /// Does again what an entry of the journal says was done.
-    fn replay(&mut self, entry: (Entry, Vec<RawBatch>)) -> Result<(), JournalError> {
-        let (entry, batches) = entry;
-        match entry {
-            Entry::CreateDatabase { name, id } => self.put_database(&name, id),
-            Entry::DropDatabase { name } => drop(self.databases.remove(&name)),
-            Entry::CreateTable { database, table } => self.put_table(&database, Arc::new(table))?,
-            Entry::DropTable { database, table } => self.database_mut(&database)?.drop_table(&table),
-            Entry::Truncate { database, table } => self.table_mut(&database, &table)?.rows.clear(),
-            Entry::RenameTable { database, table, new } => self.database_mut(&database)?.rename_table(&table, &new),
-            Entry::SwapTables { database, table, other } => self.database_mut(&database)?.swap_tables(&table, &other),
-            Entry::Redefine { database, table } => {
-                let name = table.name.clone();
-                self.redefine(&database, &name, table)?;
-            }
-            Entry::Write { database, order, now_ms, .. } => self.replay_batches(&database, batches, order, now_ms)?,
-            Entry::Prepare { record } => {
-                let mut kept = Vec::new();
-                for batch in batches {
-                    let table = Arc::clone(&self.table_by_id(&record.database, batch.table_id)?.def);
-                    kept.push(batch.onto(table));
-                }
-                self.prepared.insert(record.txn_id, kept);
-                self.restore_txn(record)?;
-            }
-            Entry::Commit { record, order, now_ms } => {
-                self.replay_batches(&record.database, batches, order, now_ms)?;
-                self.prepared.remove(&record.txn_id);
-                self.committed = self.committed.max(record.order);
-                self.history.push(record.clone());
-                self.restore_txn(record)?;
-            }
-            Entry::Abort { record } => {
-                self.prepared.remove(&record.txn_id);
-                self.restore_txn(record)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn replay_batches(
-        &mut self,
-        database: &str,
-        batches: Vec<RawBatch>,
-        order: Order,
-        now: i64,
-    ) -> Result<(), JournalError> {
-        for batch in batches {
-            let table = Arc::clone(&self.table_by_id(database, batch.table_id)?.def);
-            self.apply(database, &batch.onto(table), order, now);
-        }
-        Ok(())
-    }
-
-    fn restore_txn(&mut self, record: LoadRecord) -> Result<(), JournalError> {
-        self.next_txn_id = self.next_txn_id.max(record.txn_id + 1);
-        let database = record.database.clone();
-        self.database_mut(&database)?.txns.restore(record);
-        Ok(())
-    }
 }
 
 impl Database {
-    fn drop_table(&mut self, table: &str) {
+    pub(super) fn drop_table(&mut self, table: &str) {
         self.tables.remove(table);
         self.jobs.retain(|job| job.shown.table != table || job.shown.state.is_final());
     }
 
-    fn rename_table(&mut self, table: &str, new: &str) {
+    pub(super) fn rename_table(&mut self, table: &str, new: &str) {
         if let Some(mut found) = self.tables.remove(table) {
             found.def = Arc::new(TableDef { name: new.to_string(), ..(*found.def).clone() });
             self.tables.insert(new.to_string(), found);
         }
     }
 
-    fn swap_tables(&mut self, table: &str, other: &str) {
+    pub(super) fn swap_tables(&mut self, table: &str, other: &str) {
         let (Some(mut a), Some(mut b)) = (self.tables.remove(table), self.tables.remove(other)) else { return };
         a.def = Arc::new(TableDef { name: other.to_string(), ..(*a.def).clone() });
         b.def = Arc::new(TableDef { name: table.to_string(), ..(*b.def).clone() });
