@@ -117,3 +117,24 @@ async fn a_sink_that_filters_rows_although_told_not_to_is_not_believed() {
     assert!(world.confirmed().await <= before, "nothing was acknowledged");
     assert_eq!(world.equal(&sidecar).await, 10, "the next try is whole");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_giant_transaction_and_a_giant_row_pass_in_little_memory() {
+    let mut world = World::new("CREATE TABLE t (id bigint PRIMARY KEY, note text)").await;
+    world.set("MEMORY_BUDGET", "4MiB");
+    world.set("FLUSH_BYTES", "1MiB");
+    let sidecar = world.streaming().await;
+    world.sql("INSERT INTO shop.t SELECT n, repeat('x', 50) FROM generate_series(1, 200000) n").await;
+    world
+        .sql(
+            "BEGIN; INSERT INTO shop.t VALUES (-1, 'small'); INSERT INTO shop.t VALUES (-2, repeat('y', 1000000));
+               UPDATE shop.t SET note = 'changed' WHERE id <= 50000; COMMIT",
+        )
+        .await;
+    assert_eq!(world.equal(&sidecar).await, 200_002);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: usize = peak.trim().trim_end_matches("kB").trim().parse().unwrap();
+    println!("peak {peak} kB");
+    assert!(peak < 64 << 10, "memory does not grow with the transaction: peak {peak} kB");
+}
