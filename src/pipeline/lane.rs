@@ -299,9 +299,6 @@ impl<S: Sink> Lane<S> {
     /// If the rest of the batch goes in, `done` is reported, before anything is told again, so that the batch is not.
     async fn blocked(&mut self, reasons: Vec<Reason>, mut rest: Option<Rest>, done: Option<Report>) {
         self.table.state(TableState::Blocked);
-        for reason in &reasons {
-            warn!(code = reason.code, table = %self.object, remedy = %reason.remedy, "{}", reason.message);
-        }
         let mut raised = reasons;
         for attempt in 1.. {
             raised.iter().for_each(|reason| self.shared.raise(reason.clone()));
@@ -516,9 +513,9 @@ impl<S: Sink> Shared<S> {
     }
 
     fn raise(&self, reason: Reason) {
-        let (code, message) = (reason.code, reason.message.clone());
+        let Reason { code, object, message, remedy, .. } = reason.clone();
         if self.meter.raise(reason) {
-            warn!(code, "{message}");
+            warn!(code, object, remedy, "{message}");
         }
     }
 }
