@@ -122,7 +122,7 @@ fn exit_of(ended: Ended, signals: u32) -> Exit {
             Exit::Forced
         }
         Ended::Abandoned => {
-            warn!("stopped as the time was over; what was under way will be read again");
+            warn!("stopped before everything was durable; what was not will be read again at the next start");
             Exit::Well
         }
     }

@@ -194,7 +194,8 @@ pub const VARS: &[Var] = &[
         example: "orders,shop.customers,crm.*",
         help: "Which tables to replicate, separated by commas: `orders` (in schema public), `shop.orders`, or `shop.*` \
                for every table of a schema. Names are folded to lower case unless double-quoted, as in SQL. \
-               `shop.orders=>shop_orders` gives the table another name in StarRocks.",
+               `shop.orders=>shop_orders` gives the table another name in StarRocks. A table that is made while Sluicegate runs is \
+               taken up at its next start, with the changes from then on.",
         ..USUAL
     },
     Var {
@@ -452,7 +453,7 @@ pub const VARS: &[Var] = &[
         kind: Kind::Size(4 * MIB, 64 << 30),
         example: "256MiB",
         help: "Bytes of rows and requests held at once. When it is used up, reading waits; PostgreSQL still hears \
-               from us. The process needs some 20 MiB besides.",
+               from us. The process needs some 20 to 40 MiB besides.",
         group: Group::Flow,
         ..USUAL
     },

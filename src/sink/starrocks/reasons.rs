@@ -169,10 +169,14 @@ impl Code {
             Code::Leftovers => "It goes on by itself once they are settled.",
             Code::NotPrepared => "It is prepared by itself before the next try.",
             Code::Value => {
-                "Correct the value in the source or widen the target column. ON_BAD_VALUE=null loads NULL instead, \
-                 except for keys and columns that must not be NULL."
+                "Widen the target column; it goes on by itself then. Correcting the value in the source is not enough, \
+                 because the log still holds the change as it was. ON_BAD_VALUE=null loads NULL instead, except for \
+                 keys and columns that must not be NULL."
             }
-            Code::KeyTooLong => "Shorten the key in the source, or leave the table out.",
+            Code::KeyTooLong => {
+                "StarRocks holds no such key, and the log still holds the change. Leave the table out of TABLES, or give it \
+                 another key."
+            }
             Code::Contract => "This is a bug of Sluicegate: please report it with this text.",
         }
     }

@@ -145,7 +145,7 @@ fn stream(error: &ServerError) -> Option<Verdict> {
         ),
         // The routine is named in no language; the message would be.
         "42704" if error.routine == "get_publication_oid" || error.says("publication") => {
-            ("PUBLICATION_MISSING", Class::Wait, "Create the publication again with the same tables.")
+            ("PUBLICATION_MISSING", Class::Wait, "What to do is told once the server has been looked at again.")
         }
         "42704" => (
             "SLOT_MISSING",

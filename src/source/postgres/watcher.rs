@@ -204,7 +204,10 @@ fn judge_tables(watch: &Watch, relations: &[Relation], meter: &SourceMeter) {
     let found: BTreeSet<(&str, &str)> = reasons.iter().map(|reason| (reason.code, reason.object.as_str())).collect();
     meter.clear(|reason| TABLE_CODES.contains(&reason.code) && !found.contains(&(reason.code, reason.object.as_str())));
     for reason in reasons {
-        meter.raise(reason);
+        let Reason { code, object, message, remedy, .. } = reason.clone();
+        if meter.raise(reason) {
+            tracing::warn!(code, object, remedy, "{message}");
+        }
     }
 }
 
@@ -224,7 +227,8 @@ fn table_reasons(tables: &BTreeMap<u32, Watched>, relations: &[Relation]) -> Vec
         };
         if relation.name != table.name {
             let message = format!("table {object} is now called {}", relation.name);
-            reason("TABLE_RENAMED", message, "Rename it back, or put its new name into TABLES and restart.");
+            let remedy = "Rename it back; or put NEW=>OLD into TABLES, so that the target table stays, and restart.";
+            reason("TABLE_RENAMED", message, remedy);
         }
         // Another identity that gives the same key changes nothing for the target.
         let key = catalog::key(relation.identity, &relation.indexes).map(|index| &index.columns);

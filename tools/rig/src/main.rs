@@ -109,7 +109,8 @@ async fn set_the_stage(arguments: &Arguments) -> Result<Stage, Failure> {
         ("LOG", "info".to_owned()),
     ];
     println!("PostgreSQL {version}     psql '{}'", cluster.url("postgres"));
-    println!("StarRocks stand-in   mysql -h 127.0.0.1 -P {} -u root shop", standin.sql_port());
+    let (port, password) = (standin.sql_port(), standin.password());
+    println!("StarRocks stand-in   mysql -h 127.0.0.1 -P {port} -u root -p{password} shop");
     println!("Sluicegate           gRPC {grpc}, metrics http://{http}/metrics; its settings:");
     for (name, value) in &environment[..3] {
         println!("    {name}={value}");
