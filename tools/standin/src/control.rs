@@ -156,6 +156,8 @@ struct ConfigChange {
     label_sweep_ms: Option<u64>,
     running_txn_max: Option<usize>,
     tablet_versions_max: Option<u64>,
+    compaction_score_max: Option<u64>,
+    publish_ms: Option<u64>,
     compacted_versions_per_second: Option<u64>,
     alter_ms: Option<u64>,
     flush_rows: Option<usize>,
@@ -181,6 +183,8 @@ impl ConfigChange {
         set(self.label_sweep_ms.map(Duration::from_millis), &mut settings.label_sweep_every);
         set(self.running_txn_max, &mut settings.running_txn_max);
         set(self.tablet_versions_max, &mut settings.tablet_versions_max);
+        set(self.compaction_score_max, &mut settings.compaction_score_max);
+        set(self.publish_ms.map(Duration::from_millis), &mut settings.publish_takes);
         set(self.compacted_versions_per_second, &mut settings.compacted_versions_per_second);
         set(self.alter_ms.map(Duration::from_millis), &mut settings.alter_takes);
         set(self.flush_rows, &mut settings.flush_rows);

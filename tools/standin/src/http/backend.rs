@@ -7,14 +7,14 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::answer::{LoadAnswer, LoadStatus, Times};
 use super::wire::Framing;
 use super::{Answer, Cluster, Connection, Head, Reply, transaction};
 use crate::fault::{Action, Call, Place};
 use crate::load::{Format, LoadRequest, Loaded, Plan, RowCounter};
-use crate::store::{BeginError, Counts};
+use crate::store::{BeginError, Counts, TxnState};
 
 /// Answers one request.
 pub(super) async fn handle(cluster: &Arc<Cluster>, head: &Head, connection: &mut Connection) -> io::Result<Reply> {
@@ -152,6 +152,12 @@ pub(super) fn check_size(cluster: &Cluster, head: &Head, format: Format, context
     Ok(())
 }
 
+/// Where rejected rows were written, if they were asked for and there are any.
+pub(super) fn rejected_path(plan: &Plan, counts: &Counts, database: &str, label: &str) -> Option<String> {
+    let written = plan.request().log_rejected_record_num != 0 && counts.filtered > 0;
+    written.then(|| format!("127.0.0.1:/rejected_record/{database}/{label}"))
+}
+
 struct StreamLoad<'a> {
     cluster: &'a Arc<Cluster>,
     head: &'a Head,
@@ -241,7 +247,7 @@ impl<'a> StreamLoad<'a> {
         let request = request?;
         // Relaxed: a switch that stands for itself.
         if self.cluster.shutting_down.load(Ordering::Relaxed) {
-            return Err("Service is shutting down, please retry later!".to_string());
+            return Err(SHUTTING_DOWN_TEXT.to_string());
         }
         if let Some(text) = self.cluster.refused_user(self.head, connection) {
             return Err(text);
@@ -276,10 +282,7 @@ impl<'a> StreamLoad<'a> {
         self.answer.counts = loaded.counts;
         let txn_id = self.answer.txn_id.unwrap_or_default();
         self.answer.error_url = self.cluster.keep_error_log(txn_id, &loaded.error_lines);
-        if plan.request().log_rejected_record_num != 0 && loaded.counts.filtered > 0 {
-            let path = format!("127.0.0.1:/rejected_record/{}/{}", self.answer.database, self.answer.label);
-            self.answer.rejected_path = Some(path);
-        }
+        self.answer.rejected_path = rejected_path(plan, &loaded.counts, &self.answer.database, &self.answer.label);
         if let Some(message) = loaded.failure.take().or_else(|| plan.verdict(&loaded.counts)) {
             return Ok(self.failed(message));
         }
@@ -315,10 +318,17 @@ impl<'a> StreamLoad<'a> {
         if let Err(message) = store.commit(&self.answer.database, txn_id, vec![loaded.batch], self.answer.counts) {
             return Ok(self.failed(message));
         }
+        let seconds = plan.request().timeout_s.map_or(store.settings().load_timeout.as_secs(), u64::from);
+        let deadline = self.started + Duration::from_secs(seconds);
+        let visible = is_published(self.cluster, &self.answer.database, txn_id, deadline).await;
         self.answer.times.commit = millis(committing);
         self.answer.counts.loaded = self.answer.counts.loaded.saturating_sub(miscounted);
         self.answer.status = LoadStatus::Success;
         self.answer.message = "OK".to_string();
+        if !visible {
+            self.answer.status = LoadStatus::PublishTimeout;
+            self.answer.message = PUBLISH_TIMEOUT_TEXT.to_string();
+        }
         match action {
             Some(Action::ResetAfterCommit) => return Ok(Reply::Reset),
             Some(Action::HangAfterCommit) => return Ok(Reply::Hang),
@@ -365,7 +375,21 @@ impl<'a> StreamLoad<'a> {
     }
 }
 
-const MEMORY_TEXT: &str = "Memory of process exceed limit. starrocks-standin Used: 8589934592, Limit: 8589934592. Mem \
+/// Waits until a committed transaction is visible; false if it is not by `deadline` (`enable_sync_publish`).
+pub(super) async fn is_published(cluster: &Cluster, database: &str, txn_id: u64, deadline: Instant) -> bool {
+    let store = &cluster.shared.store;
+    while store.transaction(database, txn_id).is_some_and(|record| record.state == TxnState::Committed) {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(PUBLISH_POLL).await;
+    }
+    true
+}
+
+const PUBLISH_POLL: Duration = Duration::from_millis(5);
+pub(super) const SHUTTING_DOWN_TEXT: &str = "Service is shutting down, please retry later!";
+pub(super) const MEMORY_TEXT: &str = "Memory of process exceed limit. starrocks-standin Used: 8589934592, Limit: 8589934592. Mem \
                            usage has exceed the limit of BE";
 const UNKNOWN_TEXT: &str = "Commit transaction fail cause rpc failed, Transaction status unknown, you can retry with \
                             same label.";

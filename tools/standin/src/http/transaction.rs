@@ -9,20 +9,23 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::answer::{Fields, backend_json, frontend_failed, unauthorized};
-use super::backend::{PUBLISH_TIMEOUT_TEXT, Taken, check_size, counter, millis, now_micros, parse, take_body};
+use super::backend::{
+    Body, MEMORY_TEXT, PUBLISH_TIMEOUT_TEXT, SHUTTING_DOWN_TEXT, Taken, check_size, counter, is_published, millis,
+    now_micros, parse, rejected_path, take_body,
+};
 use super::frontend::{to_backend, to_leader};
 use super::{Answer, Cluster, Connection, Head, Reply, lock};
 use crate::fault::{Action, Call, Place};
-use crate::load::{LoadRequest, Plan};
+use crate::load::{Compression, Format, LoadRequest, Loaded, Plan};
 use crate::store::{Batch, BeginError, Counts, Store, TxnState};
 
 /// Labels a frontend remembers the backend of.
 const COORDINATED_MAX: usize = 4096;
 /// `prepared_transaction_default_timeout_second`.
-const PREPARED_TIMEOUT_S: u64 = 86_400;
+const PREPARED_TIMEOUT_S: i64 = 86_400;
 
 /// A plan and the headers it was made from.
 type FirstLoad = (Arc<Plan>, Vec<(String, String)>);
@@ -37,6 +40,8 @@ pub(super) struct BackendTxn {
     /// The plan and the headers of the first load; later loads must repeat them.
     plan: Option<FirstLoad>,
     batches: Vec<Batch>,
+    /// Plain CSV of all loads, one stream: a row without its delimiter goes on in the next body.
+    csv: Vec<u8>,
     counts: Counts,
     error_lines: Vec<String>,
     failure: Option<String>,
@@ -49,6 +54,13 @@ pub(super) struct BackendTxn {
 }
 
 impl BackendTxn {
+    fn add(&mut self, loaded: Loaded) {
+        self.counts = sum(self.counts, loaded.counts);
+        self.failure = self.failure.take().or(loaded.failure);
+        self.error_lines.extend(loaded.error_lines);
+        self.batches.push(loaded.batch);
+    }
+
     /// Counts the idle time from now.
     fn touch(&self, store: &Store) {
         if let Some(idle_ms) = self.idle_ms {
@@ -266,22 +278,26 @@ pub(super) async fn backend(
     {
         return Ok(reply);
     }
-    if let Some(Action::Fail { message }) = &action {
+    let ordered = match &action {
+        Some(Action::Fail { message }) => Some(("INTERNAL_ERROR", message.as_str())),
+        Some(Action::MemoryLimit) => Some(("MEM_LIMIT_EXCEEDED", MEMORY_TEXT)),
+        _ => None,
+    };
+    if let Some((status, message)) = ordered {
         call.roll_back(message);
-        return Ok(call.answer("INTERNAL_ERROR", message).into());
+        call.skip_body(connection).await?;
+        return Ok(call.answer(status, message).into());
     }
     let reply: Reply = match call.check_head(connection, kind) {
         Some(answer) => {
-            if !head.expects_continue() {
-                connection.body(head.framing(), &mut |_| true).await?;
-            }
+            call.skip_body(connection).await?;
             return Ok(answer.into());
         }
         None => match kind {
             Call::Begin => call.begin().into(),
             Call::Load => call.load(connection).await?.into(),
-            Call::Prepare => call.end(true, None).into(),
-            Call::Commit => call.end(false, action.as_ref()).into(),
+            Call::Prepare => call.end(true, None).await.into(),
+            Call::Commit => call.end(false, action.as_ref()).await.into(),
             _ => call.rollback().into(),
         },
     };
@@ -310,7 +326,19 @@ impl BackendCall<'_> {
         if self.database.is_empty() {
             return Some(self.answer("INVALID_ARGUMENT", "No database selected."));
         }
+        // Relaxed: a switch that stands for itself.
+        if kind == Call::Begin && self.cluster.shutting_down.load(Ordering::Relaxed) {
+            return Some(self.answer("SERVICE_UNAVAILABLE", SHUTTING_DOWN_TEXT));
+        }
         None
+    }
+
+    /// A refused call's body is read and thrown away, unless the client still waits for the word to send it.
+    async fn skip_body(&self, connection: &mut Connection) -> io::Result<()> {
+        if !self.head.expects_continue() {
+            connection.body(self.head.framing(), &mut |_| true).await?;
+        }
+        Ok(())
     }
 
     fn begin(&self) -> Answer {
@@ -326,6 +354,7 @@ impl BackendCall<'_> {
                     txn_id,
                     plan: None,
                     batches: Vec::new(),
+                    csv: Vec::new(),
                     counts: Counts::default(),
                     error_lines: Vec::new(),
                     failure: None,
@@ -353,8 +382,23 @@ impl BackendCall<'_> {
         }
     }
 
+    /// The label's transaction. One that has ended without this backend, by its timeout or `_cancel`, is forgotten.
     fn txn(&self) -> Option<Arc<tokio::sync::Mutex<BackendTxn>>> {
-        lock(&self.cluster.backend_txns).get(&self.label).cloned()
+        let found = lock(&self.cluster.backend_txns).get(&self.label).cloned()?;
+        let ended = found.try_lock().is_ok_and(|txn| self.ended(&txn).is_some());
+        if ended {
+            lock(&self.cluster.backend_txns).remove(&self.label);
+        }
+        (!ended).then_some(found)
+    }
+
+    /// Why a transaction of this backend has ended already, if it has.
+    fn ended(&self, txn: &BackendTxn) -> Option<String> {
+        match self.cluster.shared.store.transaction(&txn.database, txn.txn_id) {
+            Some(record) if record.state == TxnState::Prepare => None,
+            Some(record) if !record.reason.starts_with("timeout") => Some(record.reason),
+            _ => Some("transaction is aborted by timeout".to_string()),
+        }
     }
 
     fn not_exists(&self) -> Answer {
@@ -383,23 +427,35 @@ impl BackendCall<'_> {
         let (mut txn, plan) = match refused {
             Ok(found) => found,
             Err(answer) => {
-                if !self.head.expects_continue() {
-                    connection.body(self.head.framing(), &mut |_| true).await?;
-                }
+                self.skip_body(connection).await?;
                 return Ok(answer);
             }
         };
-        let (loaded, read_ms, write_ms) = match self.take(connection, &plan).await? {
+        let (body, read_ms) = match self.take(connection, &plan).await? {
             Ok(taken) => taken,
             Err(answer) => return Ok(answer),
         };
+        if let Some(reason) = self.ended(&txn) {
+            lock(&self.cluster.backend_txns).remove(&self.label);
+            return Ok(self.answer("ABORTED", &reason));
+        }
         txn.read_ms += read_ms;
-        txn.write_ms += write_ms;
-        let bytes = loaded.counts.bytes;
-        txn.counts = sum(txn.counts, loaded.counts);
-        txn.failure = txn.failure.take().or(loaded.failure);
-        txn.error_lines.extend(loaded.error_lines);
-        txn.batches.push(loaded.batch);
+        let plain_csv = plan.request().format == Format::Csv && plan.request().compression == Compression::None;
+        let bytes = match body {
+            Body::Kept(body) if plain_csv => {
+                txn.csv.extend_from_slice(&body);
+                txn.counts.bytes += body.len() as u64;
+                body.len() as u64
+            }
+            body => {
+                let writing = Instant::now();
+                let loaded = self.parse(&plan, body).await;
+                let bytes = loaded.counts.bytes;
+                txn.add(loaded);
+                txn.write_ms += millis(writing);
+                bytes
+            }
+        };
         txn.touch(&self.cluster.shared.store);
         let fields = self
             .ok_fields()
@@ -410,12 +466,12 @@ impl BackendCall<'_> {
         Ok(self.json(&fields))
     }
 
-    /// Reads and parses one body; a connection that ends early rolls the transaction back.
-    async fn take(
-        &self,
-        connection: &mut Connection,
-        plan: &Arc<Plan>,
-    ) -> io::Result<Result<(crate::load::Loaded, u64, u64), Answer>> {
+    async fn parse(&self, plan: &Arc<Plan>, body: Body) -> Loaded {
+        parse(Arc::clone(plan), body, self.cluster.shared.store.settings().discard).await
+    }
+
+    /// Reads one body, and tells how long it took; a connection that ends early rolls the transaction back.
+    async fn take(&self, connection: &mut Connection, plan: &Arc<Plan>) -> io::Result<Result<(Body, u64), Answer>> {
         if self.head.expects_continue() {
             connection.send_continue().await?;
         }
@@ -433,10 +489,7 @@ impl BackendCall<'_> {
                 return Err(error);
             }
         };
-        let read_ms = millis(reading);
-        let writing = Instant::now();
-        let loaded = parse(Arc::clone(plan), body, discard).await;
-        Ok(Ok((loaded, read_ms, millis(writing))))
+        Ok(Ok((body, millis(reading))))
     }
 
     /// The first load plans; later ones must have the same headers.
@@ -497,10 +550,11 @@ impl BackendCall<'_> {
                 return Ok(failed(&text));
             }
         };
-        let (loaded, read_ms, _) = match self.take(connection, &plan).await? {
+        let (body, read_ms) = match self.take(connection, &plan).await? {
             Ok(taken) => taken,
             Err(answer) => return Ok(answer),
         };
+        let loaded = self.parse(&plan, body).await;
         if let Some(text) = loaded.failure.or_else(|| plan.verdict(&loaded.counts)) {
             return Ok(failed(&text));
         }
@@ -516,7 +570,7 @@ impl BackendCall<'_> {
     }
 
     /// Prepare, or commit without prepare.
-    fn end(&self, prepare: bool, action: Option<&Action>) -> Answer {
+    async fn end(&self, prepare: bool, action: Option<&Action>) -> Answer {
         let Some(txn) = self.txn() else { return self.not_exists() };
         let Ok(mut txn) = txn.try_lock() else { return self.in_processing() };
         if txn.database != self.database {
@@ -527,17 +581,29 @@ impl BackendCall<'_> {
             let text = format!("txn {} label {} hasn't send any data yet", txn.txn_id, txn.label);
             return self.answer("INTERNAL_ERROR", &text);
         };
+        if !txn.csv.is_empty() {
+            let csv = std::mem::take(&mut txn.csv);
+            let writing = Instant::now();
+            let mut loaded = self.parse(&plan, Body::Kept(csv)).await;
+            loaded.counts.bytes = 0; // They were counted as they came.
+            txn.add(loaded);
+            txn.write_ms += millis(writing);
+        }
+        let rejected_path = rejected_path(&plan, &txn.counts, &self.database, &self.label);
         let error_url = self.cluster.keep_error_log(txn.txn_id, &std::mem::take(&mut txn.error_lines));
         if let Some(text) = txn.failure.take().or_else(|| plan.verdict(&txn.counts)) {
             self.roll_back(&text);
-            return self.json(&self.fields("INTERNAL_ERROR", &text).optional("ErrorURL", error_url.as_deref()));
+            let fields = self.fields("INTERNAL_ERROR", &text).optional("ErrorURL", error_url.as_deref());
+            return self.json(&fields.optional("RejectedRecordPath", rejected_path.as_deref()));
         }
         let store = &self.cluster.shared.store;
         let batches = std::mem::take(&mut txn.batches);
         let committing = Instant::now();
         let ended = if prepare {
-            let seconds = self.head.header("prepared_timeout").parse().unwrap_or(PREPARED_TIMEOUT_S);
-            store.prepare(&self.database, txn.txn_id, batches, txn.counts, seconds as i64 * 1000)
+            let asked = header_seconds(self.head, "prepared_timeout");
+            let asked = asked.filter(|_| store.settings().release.has_prepared_timeout());
+            let seconds = asked.unwrap_or(PREPARED_TIMEOUT_S);
+            store.prepare(&self.database, txn.txn_id, batches, txn.counts, seconds * 1000)
         } else {
             store.commit(&self.database, txn.txn_id, batches, txn.counts)
         };
@@ -545,10 +611,13 @@ impl BackendCall<'_> {
         if let Err(text) = ended {
             return self.answer("INTERNAL_ERROR", &text);
         }
-        let late = action == Some(&Action::PublishTimeout);
+        let deadline = txn.started + Duration::from_millis(txn.lasts_ms.unsigned_abs());
+        let visible = prepare || is_published(self.cluster, &self.database, txn.txn_id, deadline).await;
+        let late = action == Some(&Action::PublishTimeout) || !visible;
         let (status, message) = if late { ("PUBLISH_TIMEOUT", PUBLISH_TIMEOUT_TEXT) } else { ("OK", "") };
         let fields = end_fields(self.fields(status, message).text("Label", &self.label), &txn, millis(committing));
-        self.json(&fields.optional("ErrorURL", error_url.as_deref()))
+        let fields = fields.optional("ErrorURL", error_url.as_deref());
+        self.json(&fields.optional("RejectedRecordPath", rejected_path.as_deref()))
     }
 
     fn rollback(&self) -> Answer {

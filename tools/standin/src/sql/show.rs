@@ -298,6 +298,8 @@ impl Executor<'_> {
         let settings = self.frontend.store.settings();
         let mut set = ResultSet::of_text(&BACKEND_COLUMNS);
         if settings.shared_data {
+            let more = ["StarletPort", "WorkerId", "WarehouseName"];
+            set.columns.extend(more.map(|name| Column::new(name, ColumnKind::VarChar)));
             return set;
         }
         let http = self.frontend.backend_http_port.to_string();

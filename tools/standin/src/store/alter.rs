@@ -53,6 +53,8 @@ pub enum AlterState {
     WaitingTxn,
     /// Rewrites.
     Running,
+    /// Rewritten, not published yet; shared-data mode only.
+    FinishedRewriting,
     /// Done: the new columns are visible.
     Finished,
     /// Given up.
@@ -66,6 +68,7 @@ impl AlterState {
             AlterState::Pending => "PENDING",
             AlterState::WaitingTxn => "WAITING_TXN",
             AlterState::Running => "RUNNING",
+            AlterState::FinishedRewriting => "FINISHED_REWRITING",
             AlterState::Finished => "FINISHED",
             AlterState::Cancelled => "CANCELLED",
         }

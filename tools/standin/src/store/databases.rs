@@ -5,15 +5,16 @@
 //! Not here: transactions and the journal's replay (`loading`).
 //! Start at `Store::lock`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::alter::{self, AlterJob, AlterState, ColumnChange};
+use super::alter::{self, AlterJob, AlterState, ColumnChange, Planned};
 use super::cell::Cell;
 use super::error::CatalogError;
 use super::journal::{Entry, Journal, JournalError};
+use super::loading::Publishing;
 use super::rows::{Batch, Order, Row, RowOp, Rows, WriteMode};
 use super::settings::{Release, Settings};
 use super::table::{self, Distribution, NewTable, Site, TableDef, check_column_name};
@@ -37,6 +38,8 @@ pub(super) struct Inner {
     pub(super) advanced_ms: i64,
     /// Batches of PREPARED transactions.
     pub(super) prepared: HashMap<u64, Vec<Batch>>,
+    /// COMMITTED transactions in commit order: they become visible in it.
+    pub(super) publishing: VecDeque<Publishing>,
     pub(super) journal: Option<Journal>,
 }
 
@@ -63,6 +66,8 @@ pub(super) struct Job {
     takes_ms: i64,
     /// What the table becomes. `None` for a job that was done at once.
     target: Option<TableDef>,
+    /// Whether the rows are written anew, and not only the metadata.
+    rewrites: bool,
 }
 
 impl Store {
@@ -96,6 +101,7 @@ impl Store {
             swept_ms: now_ms(),
             advanced_ms: 0,
             prepared: HashMap::new(),
+            publishing: VecDeque::new(),
             journal: None,
         };
         Store { inner: Mutex::new(inner) }
@@ -248,7 +254,7 @@ impl Store {
         let def = Arc::clone(&inner.table(database, table)?.def);
         let planned = alter::plan(&def, changes)?;
         let at_once = planned.metadata_only && !(inner.settings.shared_data && inner.settings.release < Release::V4_1);
-        let job_id = inner.add_job(database, &def, planned.table, at_once)?;
+        let job_id = inner.add_job(database, &def, planned, at_once)?;
         Ok(job_id.filter(|_| !at_once))
     }
 
@@ -454,9 +460,10 @@ impl Inner {
         &mut self,
         database: &str,
         old: &TableDef,
-        target: TableDef,
+        planned: Planned,
         at_once: bool,
     ) -> Result<Option<u64>, CatalogError> {
+        let (target, rewrites) = (planned.table, !planned.metadata_only);
         let now = now_ms();
         let job_id = self.take_id();
         let shown = AlterJob {
@@ -477,15 +484,16 @@ impl Inner {
         let takes_ms = self.settings.alter_takes.as_millis() as i64;
         if at_once {
             self.redefine(database, &old.name, target)?;
-            self.database_mut(database)?.jobs.push(Job { shown, takes_ms, target: None });
+            self.database_mut(database)?.jobs.push(Job { shown, takes_ms, target: None, rewrites });
         } else {
-            self.database_mut(database)?.jobs.push(Job { shown, takes_ms, target: Some(target) });
+            self.database_mut(database)?.jobs.push(Job { shown, takes_ms, target: Some(target), rewrites });
         }
         Ok(Some(job_id))
     }
 
     /// Lets everything happen that is due at `now`.
     fn advance(&mut self, now: i64) {
+        self.publish_due(now);
         self.advance_jobs(now);
         if now - self.swept_ms >= self.settings.label_sweep_every.as_millis() as i64 {
             self.sweep(now);
@@ -516,6 +524,7 @@ impl Inner {
 
     fn advance_jobs(&mut self, now: i64) {
         let mut done = Vec::new();
+        let shared_data = self.settings.shared_data;
         for (name, database) in &mut self.databases {
             let (jobs, txns) = (&mut database.jobs, &database.txns);
             for job in jobs.iter_mut().filter(|job| !job.shown.state.is_final()) {
@@ -524,6 +533,11 @@ impl Inner {
                 job.shown.state = match elapsed * 10 {
                     tenths if tenths < job.takes_ms * 2 => AlterState::Pending,
                     tenths if waits || tenths < job.takes_ms * 4 => AlterState::WaitingTxn,
+                    tenths
+                        if shared_data && job.rewrites && (job.takes_ms * 8..job.takes_ms * 10).contains(&tenths) =>
+                    {
+                        AlterState::FinishedRewriting
+                    }
                     tenths if tenths < job.takes_ms * 10 => AlterState::Running,
                     _ => AlterState::Finished,
                 };

@@ -23,6 +23,16 @@ pub struct LabelState {
     pub txn_id: Option<u64>,
 }
 
+/// A committed transaction whose rows nobody sees yet.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    database: String,
+    txn_id: u64,
+    batches: Vec<Batch>,
+    order: Order,
+    committed_ms: i64,
+}
+
 /// Loads: what the HTTP faces need.
 impl Store {
     /// Begins a transaction and takes its label. No `tables`: they are named later, load by load.
@@ -78,7 +88,18 @@ impl Store {
     pub fn check_versions(&self, database: &str, table: &str) -> Result<(), String> {
         let mut inner = self.lock();
         let limit = inner.settings.tablet_versions_max;
+        let score_limit = inner.settings.shared_data.then_some(inner.settings.compaction_score_max);
         let Ok(found) = inner.table_mut(database, table) else { return Ok(()) };
+        if let Some(limit) = score_limit {
+            if found.versions <= limit {
+                return Ok(());
+            }
+            return Err(format!(
+                "Failed to load data into partition {table}, because of too large compaction score, current/limit: \
+                 {}/{limit}. You can reduce the loading job concurrency, or increase loading data batch size",
+                found.versions
+            ));
+        }
         if found.versions <= limit {
             return Ok(());
         }
@@ -104,7 +125,8 @@ impl Store {
         self.lock().prepare(database, txn_id, batches, counts, lasts_ms)
     }
 
-    /// Commits: applies the batches and makes them visible, all at once. Refused if the transaction has ended otherwise.
+    /// Commits: applies the batches and makes them visible, all at once, now or after `Settings::publish_takes`.
+    /// Refused if the transaction has ended otherwise.
     pub fn commit(&self, database: &str, txn_id: u64, batches: Vec<Batch>, counts: Counts) -> Result<(), String> {
         self.lock().commit(database, txn_id, batches, counts)
     }
@@ -250,33 +272,60 @@ impl Inner {
         let order = self.committed;
         let found = self.running(database, txn_id)?;
         let record = found.txns.change(txn_id, |record| {
-            record.state = TxnState::Visible;
+            record.state = TxnState::Committed;
             record.order = order;
             record.counts = counts;
             record.committed_ms = Some(now);
-            record.finished_ms = Some(now);
         });
         let Some(record) = record.cloned() else { return Err(format!("transaction not found: {txn_id}")) };
         let order = self.write_order();
-        for batch in &written {
-            self.apply(database, batch, order, now);
-        }
+        // A restart finds it visible.
+        let record = LoadRecord { state: TxnState::Visible, finished_ms: Some(now), ..record };
         if let Some(journal) = &mut self.journal {
             journal.append(&Entry::Commit { record: record.clone(), order, now_ms: now }, &written);
         }
         self.history.push(record);
+        let database = database.to_string();
+        self.publishing.push_back(Publishing { database, txn_id, batches: written, order, committed_ms: now });
+        self.publish_due(now);
         Ok(())
     }
 
+    /// Makes visible what was committed long enough ago, in commit order.
+    pub(super) fn publish_due(&mut self, now: i64) {
+        let takes_ms = i64::try_from(self.settings.publish_takes.as_millis()).unwrap_or(i64::MAX);
+        let due = |next: &Publishing| next.committed_ms.saturating_add(takes_ms) <= now;
+        while self.publishing.front().is_some_and(due)
+            && let Some(next) = self.publishing.pop_front()
+        {
+            for batch in next.batches {
+                // A table dropped meanwhile takes its rows with it.
+                if let Ok(table) = self.table_by_id(&next.database, batch.table.id) {
+                    let current = Arc::clone(&table.def);
+                    self.apply(&next.database, &batch.brought_to(&current, now * 1000), next.order, now);
+                }
+            }
+            if let Some(found) = self.databases.get_mut(&next.database) {
+                found.txns.change(next.txn_id, |record| {
+                    record.state = TxnState::Visible;
+                    record.finished_ms = Some(now);
+                });
+            }
+        }
+    }
+
     pub(super) fn abort(&mut self, database: &str, txn_id: u64, reason: &str) -> bool {
-        self.prepared.remove(&txn_id);
         let Some(found) = self.databases.get_mut(database) else { return false };
+        if !found.txns.get(txn_id).is_some_and(|record| record.state.is_running()) {
+            return false;
+        }
         let aborted = found.txns.change(txn_id, |record| {
             record.state = TxnState::Aborted;
             record.reason = reason.to_string();
             record.finished_ms = Some(now_ms());
         });
         let Some(record) = aborted.cloned() else { return false };
+        self.prepared.remove(&txn_id);
         self.log(|| Entry::Abort { record });
         true
     }

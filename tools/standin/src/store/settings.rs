@@ -43,6 +43,11 @@ impl Release {
         self >= Release::V3_5
     }
 
+    /// Whether `prepare` takes `prepared_timeout` (since 3.5.4).
+    pub fn has_prepared_timeout(self) -> bool {
+        self >= Release::V3_5
+    }
+
     /// Whether transactions over several tables exist (since 4.0).
     pub fn has_multi_table_transactions(self) -> bool {
         self >= Release::V4_1
@@ -87,6 +92,11 @@ pub struct Settings {
     pub running_txn_max: usize,
     /// `tablet_max_versions`.
     pub tablet_versions_max: u64,
+    /// `lake_compaction_score_upper_bound`: the limit of shared-data mode, where versions stand for the score.
+    pub compaction_score_max: u64,
+    /// How long a committed transaction takes to become visible. A load that runs into its `timeout` meanwhile is
+    /// answered `Publish Timeout`.
+    pub publish_takes: Duration,
     /// How fast compaction takes versions away again, per second and table.
     pub compacted_versions_per_second: u64,
     /// How long an asynchronous schema change takes, from PENDING to FINISHED.
@@ -119,6 +129,8 @@ impl Default for Settings {
             label_sweep_every: Duration::from_secs(30),
             running_txn_max: 1000,
             tablet_versions_max: 1000,
+            compaction_score_max: 2000,
+            publish_takes: Duration::ZERO,
             compacted_versions_per_second: 10,
             alter_takes: Duration::from_millis(500),
             flush_rows: 100_000,

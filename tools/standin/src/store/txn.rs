@@ -39,6 +39,11 @@ impl TxnState {
         }
     }
 
+    /// Whether it can still be rolled back.
+    pub fn is_running(self) -> bool {
+        matches!(self, TxnState::Prepare | TxnState::Prepared)
+    }
+
     /// Whether nothing will happen to it any more.
     pub fn is_final(self) -> bool {
         matches!(self, TxnState::Visible | TxnState::Aborted)
@@ -156,7 +161,7 @@ impl Txns {
                 return Err(BeginError::LabelExists {
                     label: record.label,
                     txn_id: old.txn_id,
-                    running: matches!(old.state, TxnState::Prepare | TxnState::Prepared),
+                    running: old.state.is_running(),
                 });
             }
         }
@@ -182,13 +187,12 @@ impl Txns {
         self.by_id.values()
     }
 
-    /// Changes a running transaction; keeps the books if that ends it. `None` if there is no such running one.
+    /// Changes a transaction that is not final; keeps the books if that ends it. `None` if there is no such one.
     pub(super) fn change(&mut self, txn_id: u64, change: impl FnOnce(&mut LoadRecord)) -> Option<&LoadRecord> {
         let record = self.by_id.get_mut(&txn_id).filter(|record| !record.state.is_final())?;
-        let was_running = matches!(record.state, TxnState::Prepare | TxnState::Prepared);
+        let was_running = record.state.is_running();
         change(record);
-        let is_running = matches!(record.state, TxnState::Prepare | TxnState::Prepared);
-        if was_running && !is_running {
+        if was_running && !record.state.is_running() {
             self.running -= 1;
         }
         if record.state.is_final() {
@@ -210,7 +214,7 @@ impl Txns {
 
     /// Running transactions whose time is over.
     pub(super) fn expired(&self, now_ms: i64) -> Vec<u64> {
-        let over = |record: &&LoadRecord| !record.state.is_final() && record.expires_ms < now_ms;
+        let over = |record: &&LoadRecord| record.state.is_running() && record.expires_ms < now_ms;
         self.by_id.values().filter(over).map(|record| record.txn_id).collect()
     }
 

@@ -1,5 +1,6 @@
 //! The transaction interface: what every call answers in every state.
 
+use starrocks_standin::fault::{Action, Call, Fault};
 use starrocks_standin::store::{Release, Settings};
 
 use crate::client::Client;
@@ -25,6 +26,10 @@ const fn step(op: &'static str, label: &'static str, status: &'static str, messa
 
 const fn load(label: &'static str, body: &'static str, status: &'static str, message: &'static str) -> Step {
     Step { op: "load", label, headers: &[("format", "json")], body, status, message }
+}
+
+const fn csv(label: &'static str, body: &'static str, status: &'static str, message: &'static str) -> Step {
+    Step { op: "load", label, headers: &[("column_separator", ",")], body, status, message }
 }
 
 struct Case {
@@ -99,7 +104,7 @@ const CASES: &[Case] = &[
         rows: 0,
         steps: &[
             step("begin", "f", "OK", ""),
-            step("begin", "f", "LABEL_ALREADY_EXISTS", ""),
+            step("begin", "f", "LABEL_ALREADY_EXISTS", "Label [f] has already been used."),
             step("rollback", "f", "OK", ""),
         ],
     },
@@ -225,6 +230,112 @@ const CASES: &[Case] = &[
         steps: &[step("begin", "", "FAILED", "Empty label.")],
     },
     Case {
+        name: "a call without a database",
+        source: SOURCE,
+        rows: 0,
+        steps: &[Step { headers: &[("db", "")], ..step("begin", "no_database", "FAILED", "No database selected.") }],
+    },
+    Case {
+        name: "load into another database",
+        source: SOURCE,
+        rows: 0,
+        steps: &[
+            step("begin", "other_database", "OK", ""),
+            Step {
+                headers: &[("format", "json"), ("db", "elsewhere")],
+                ..load(
+                    "other_database",
+                    GOOD,
+                    "INVALID_ARGUMENT",
+                    "Request database elsewhere not equal transaction database ",
+                )
+            },
+            step("rollback", "other_database", "OK", ""),
+        ],
+    },
+    Case {
+        name: "unknown labels are named",
+        source: SOURCE,
+        rows: 0,
+        steps: &[
+            step("commit", "never_begun", "FAILED", "No transaction found by label never_begun"),
+            step("rollback", "never_begun", "FAILED", "No transaction found by label never_begun"),
+        ],
+    },
+    Case {
+        // Doubt: the documentation says "only commit or rollback"; the text was not seen.
+        name: "after prepare there are only commit and rollback",
+        source: DOC,
+        rows: 1,
+        steps: &[
+            step("begin", "after_prepare", "OK", ""),
+            load("after_prepare", GOOD, "OK", ""),
+            step("prepare", "after_prepare", "OK", ""),
+            load("after_prepare", GOOD, "TXN_NOT_EXISTS", "Transaction with label after_prepare not exists"),
+            step("begin", "after_prepare", "LABEL_ALREADY_EXISTS", ""),
+            step("commit", "after_prepare", "OK", ""),
+        ],
+    },
+    Case {
+        name: "rollback of a committed one says so",
+        source: DOC,
+        rows: 1,
+        steps: &[
+            step("begin", "rollback_late", "OK", ""),
+            load("rollback_late", GOOD, "OK", ""),
+            step("prepare", "rollback_late", "OK", ""),
+            step("commit", "rollback_late", "OK", ""),
+            step("rollback", "rollback_late", "FAILED", "Can not abort"),
+        ],
+    },
+    Case {
+        name: "after a failed prepare the same label begins again and can commit",
+        source: DOC,
+        rows: 1,
+        steps: &[
+            step("begin", "again", "OK", ""),
+            load("again", r#"{"id":1}"#, "OK", ""),
+            step("prepare", "again", "INTERNAL_ERROR", "too many filtered rows"),
+            step("begin", "again", "OK", ""),
+            load("again", GOOD, "OK", ""),
+            step("prepare", "again", "OK", ""),
+            step("commit", "again", "OK", ""),
+        ],
+    },
+    Case {
+        name: "a JSON document is whole in its request",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("begin", "halves", "OK", ""),
+            load("halves", r#"{"id":1,"#, "OK", ""),
+            load("halves", r#""v":"a"}"#, "OK", ""),
+            step("commit", "halves", "INTERNAL_ERROR", ""),
+        ],
+    },
+    Case {
+        name: "CSV rows that end in their delimiter stay apart",
+        source: DOC,
+        rows: 2,
+        steps: &[
+            step("begin", "csv", "OK", ""),
+            csv("csv", "1,a\n", "OK", ""),
+            csv("csv", "2,b\n", "OK", ""),
+            step("commit", "csv", "OK", ""),
+        ],
+    },
+    Case {
+        name: "a CSV row without its delimiter goes on in the next request",
+        source: DOC,
+        rows: 0,
+        steps: &[
+            step("begin", "csv_run", "OK", ""),
+            csv("csv_run", "1,a", "OK", ""),
+            csv("csv_run", "2,b\n", "OK", ""),
+            step("commit", "csv_run", "INTERNAL_ERROR", "too many filtered rows"),
+        ],
+    },
+    Case {
         name: "a call that is none",
         source: SOURCE,
         rows: 0,
@@ -247,6 +358,7 @@ async fn run(target: &Target, case: &Case, more: &[(&str, &str)]) {
         let answer = call(target, step, more).await;
         let place = format!("{} [{}], step {at} {} {}: {answer}", case.name, case.source, step.op, step.label);
         assert_eq!(answer["Status"], step.status, "{place}");
+        assert!(step.status != "OK" || !step.message.is_empty() || answer["Message"] == "", "{place}");
         assert!(answer["Message"].as_str().unwrap_or_default().contains(step.message), "{place}");
         if step.status == "OK" {
             assert_eq!(answer["Label"], step.label, "{place}");
@@ -255,7 +367,10 @@ async fn run(target: &Target, case: &Case, more: &[(&str, &str)]) {
 }
 
 async fn call(target: &Target, step: &Step, more: &[(&str, &str)]) -> serde_json::Value {
-    let mut headers: Vec<(&str, &str)> = vec![("db", &target.database)];
+    let mut headers: Vec<(&str, &str)> = Vec::new();
+    if !step.headers.iter().any(|(name, _)| *name == "db") {
+        headers.push(("db", &target.database));
+    }
     if !step.label.is_empty() {
         headers.push(("label", step.label));
     }
@@ -287,6 +402,11 @@ async fn answers_carry_the_numbers_of_their_call() {
                 "NumberFilteredRows",
                 "NumberUnselectedRows",
                 "LoadBytes",
+                "LoadTimeMs",
+                "StreamLoadPlanTimeMs",
+                "ReceivedDataTimeMs",
+                "WriteDataTimeMs",
+                "CommitAndPublishTimeMs",
             ],
         ),
         (step("commit", "s", "OK", ""), &["TxnId"]),
@@ -377,6 +497,46 @@ const MULTI_CASES: &[Case] = &[
         ],
     },
     Case {
+        name: "the transaction is of one database",
+        source: "StarRocks docs multi-table transaction (4.0)",
+        rows: 0,
+        steps: &[
+            step("begin", "one_database", "OK", ""),
+            Step {
+                headers: &[("db", "elsewhere")],
+                ..step(
+                    "commit",
+                    "one_database",
+                    "FAILED",
+                    "No transaction found with db[elsewhere] and label[one_database]",
+                )
+            },
+            step("rollback", "one_database", "OK", ""),
+        ],
+    },
+    Case {
+        name: "a running label cannot begin",
+        source: "StarRocks regression test_multi_stmt_stream_load (4.0)",
+        rows: 0,
+        steps: &[
+            step("begin", "twice", "OK", ""),
+            step("begin", "twice", "LABEL_ALREADY_EXISTS", "Label [twice] has already been used."),
+            step("rollback", "twice", "OK", ""),
+        ],
+    },
+    Case {
+        name: "commit and rollback repeat themselves",
+        source: "StarRocks docs multi-table transaction (4.0)",
+        rows: 1,
+        steps: &[
+            step("begin", "repeat", "OK", ""),
+            load("repeat", GOOD, "OK", ""),
+            step("commit", "repeat", "OK", ""),
+            step("commit", "repeat", "OK", "has already committed"),
+            step("rollback", "repeat", "FAILED", ""),
+        ],
+    },
+    Case {
         name: "an unknown label",
         source: "StarRocks source MultiStatementTransactionHandler.java (4.1)",
         rows: 0,
@@ -420,6 +580,7 @@ async fn two_requests_at_once_on_one_label() {
     client.send("PUT", &path, &[&held[..], &headers[..]].concat(), b"").await;
     let expected = call_until(&target, "TXN_IN_PROCESSING").await;
     assert!(expected["Message"].as_str().unwrap_or_default().contains("Transaction is in processing"), "{expected}");
+    assert_eq!(expected["Label"], "busy", "{expected}");
     client.write(GOOD.as_bytes()).await;
     let response = client.response().await.expect("the held load's answer");
     assert!(response.body.contains("\"Status\": \"OK\""), "{}", response.body);
@@ -480,5 +641,222 @@ async fn an_idle_transaction_is_rolled_back() {
     while target.label_state("idle").await != "ABORTED" {
         assert!(begun.elapsed() < std::time::Duration::from_secs(120), "it ends by itself");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// The answer's text, not its JSON.
+async fn raw(target: &Target, op: &str, label: &str, headers: &[(&str, &str)], body: &str) -> String {
+    let method = if op == "load" { "PUT" } else { "POST" };
+    let all = [&[("db", target.database.as_str()), ("table", "t"), ("label", label)], headers].concat();
+    target.through(method, &format!("/api/transaction/{op}"), &all, body.as_bytes()).await.body
+}
+
+#[tokio::test]
+async fn both_faces_lay_their_answers_out() {
+    // StarRocks source transaction_stream_load.cpp: four blanks, Db and Table since 4.1; TransactionResult.java: two.
+    for (release, named) in [(Release::V3_5, false), (Release::V4_1, true)] {
+        let target = Target::with(Settings { release, ..Settings::default() }).await;
+        if target.server.is_none() {
+            return; // The release of a real cluster is not known here.
+        }
+        target.create("t", TABLE).await;
+        let database = &target.database;
+        let names = if named { format!("\n    \"Db\": \"{database}\",\n    \"Table\": \"t\",") } else { String::new() };
+        let begun = raw(&target, "begin", "laid_out", &[], "").await;
+        let want =
+            format!("{{\n    \"Status\": \"OK\",\n    \"Message\": \"\",{names}\n    \"Label\": \"laid_out\",\n");
+        assert!(begun.starts_with(&want), "{release:?}: {begun}");
+        raw(&target, "load", "laid_out", &[("format", "json")], GOOD).await;
+        let prepared = raw(&target, "prepare", "laid_out", &[], "").await;
+        assert!(prepared.starts_with(&want), "{release:?}: {prepared}");
+        let id = serde_json::from_str::<serde_json::Value>(&prepared).expect("JSON")["TxnId"].to_string();
+        let committed = raw(&target, "commit", "laid_out", &[], "").await;
+        let want = format!(
+            "{{\n  \"Label\": \"laid_out\",\n  \"Status\": \"OK\",\n  \"TxnId\": {id},\n  \"Message\": \"\"\n}}"
+        );
+        assert_eq!(committed, want, "{release:?}: a prepared one is committed by the frontend");
+    }
+}
+
+#[tokio::test]
+async fn bytes_and_rows_add_up_over_the_loads() {
+    // StarRocks docs Stream Load transaction interface (3.5): load tells its own bytes, prepare and commit all.
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    for (label, end) in [("sum_prepare", "prepare"), ("sum_commit", "commit")] {
+        call(&target, &step("begin", label, "", ""), &[]).await;
+        for body in [GOOD, r#"{"id":2,"v":"b"}"#] {
+            assert_eq!(call(&target, &load(label, body, "", ""), &[]).await["LoadBytes"], 16, "this request's");
+        }
+        let answer = call(&target, &step(end, label, "", ""), &[]).await;
+        let numbers =
+            ["NumberTotalRows", "NumberLoadedRows", "NumberFilteredRows", "NumberUnselectedRows", "LoadBytes"];
+        assert_eq!(numbers.map(|name| answer[name].as_u64()), [2, 2, 0, 0, 32].map(Some), "{end}: {answer}");
+        call(&target, &step("commit", label, "", ""), &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_taken_label_tells_what_became_of_it() {
+    // StarRocks source transaction_stream_load.cpp, stream_load.cpp (3.5): ExistingJobStatus.
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    let rows = [
+        (step("begin", "taken", "OK", ""), "RUNNING"),
+        (load("taken", GOOD, "OK", ""), "RUNNING"),
+        (step("prepare", "taken", "OK", ""), "RUNNING"),
+        (step("commit", "taken", "OK", ""), "FINISHED"),
+    ];
+    for (step, existing) in rows {
+        assert_eq!(call(&target, &step, &[]).await["Status"], "OK", "{}", step.op);
+        let begin = call(&target, &self::step("begin", "taken", "", ""), &[]).await;
+        assert_eq!(begin["Status"], "LABEL_ALREADY_EXISTS", "after {}: {begin}", step.op);
+        assert_eq!(begin["ExistingJobStatus"], existing, "after {}: {begin}", step.op);
+        let plain = target.load("t", &[("format", "json"), ("label", "taken")], GOOD.as_bytes()).await;
+        assert_eq!(plain["Status"], "Label Already Exists", "after {}: {plain}", step.op);
+        assert_eq!(plain["ExistingJobStatus"], existing, "after {}: {plain}", step.op);
+    }
+}
+
+#[tokio::test]
+async fn filtered_rows_of_a_transaction_can_be_read() {
+    // StarRocks docs Stream Load transaction interface, ErrorURL and RejectedRecordPath (3.5).
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    for end in ["prepare", "commit"] {
+        let headers: &[(&str, &str)] = &[("log_rejected_record_num", "-1"), ("format", "json")];
+        raw(&target, "begin", end, &[], "").await;
+        raw(&target, "load", end, headers, r#"{"id":1}"#).await;
+        let answer = call(&target, &step(end, end, "", ""), &[]).await;
+        assert_eq!(answer["Status"], "INTERNAL_ERROR", "{answer}");
+        let url = answer["ErrorURL"].as_str().unwrap_or_else(|| panic!("no ErrorURL in {answer}"));
+        let (address, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("an address");
+        let log = crate::client::request(address, "GET", &format!("/{path}"), &[], b"").await.expect("the log");
+        assert!(log.body.contains("Error: ") && log.body.contains(". Row: "), "{}", log.body);
+        assert!(answer["RejectedRecordPath"].is_string(), "{answer}");
+    }
+}
+
+/// Waits for a label's state.
+async fn wait_for(target: &Target, label: &str, state: &str) {
+    let begun = std::time::Instant::now();
+    while target.label_state(label).await != state {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(120), "{label} becomes {state}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_ends_with_its_time() {
+    // StarRocks docs Stream Load transaction interface: timeout (2.4), prepared_timeout (3.5.4).
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    let begin = Step { headers: &[("timeout", "1")], ..step("begin", "short", "OK", "") };
+    assert_eq!(call(&target, &begin, &[]).await["Status"], "OK");
+    call(&target, &load("short", GOOD, "OK", ""), &[]).await;
+    wait_for(&target, "short", "ABORTED").await;
+    let answer = call(&target, &load("short", GOOD, "", ""), &[]).await;
+    assert_eq!(answer["Status"], "TXN_NOT_EXISTS", "{answer}");
+    let answer = call(&target, &step("commit", "short", "", ""), &[]).await;
+    assert_eq!(answer["Status"], "FAILED", "{answer}");
+    assert!(answer["Message"].as_str().unwrap_or_default().contains("Can not commit ABORTED transaction"), "{answer}");
+    assert_eq!(call(&target, &step("begin", "short", "", ""), &[]).await["Status"], "OK", "the label is free again");
+    call(&target, &step("rollback", "short", "", ""), &[]).await;
+    call(&target, &step("begin", "prepared", "OK", ""), &[]).await;
+    call(&target, &load("prepared", GOOD, "OK", ""), &[]).await;
+    let prepare = Step { headers: &[("prepared_timeout", "1")], ..step("prepare", "prepared", "OK", "") };
+    assert_eq!(call(&target, &prepare, &[]).await["Status"], "OK");
+    wait_for(&target, "prepared", "ABORTED").await;
+    assert!(target.rows("t").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_load_that_outlives_its_transaction_is_told() {
+    // StarRocks source transaction_mgr.cpp (3.5): ABORTED, transaction is aborted by timeout. Stand-in only: the body
+    // must be held until then. Doubt: the status was read in the source, not seen.
+    let target = Target::new().await;
+    if target.server.is_none() {
+        return;
+    }
+    target.create("t", TABLE).await;
+    let begin = Step { headers: &[("timeout", "1")], ..step("begin", "outlived", "OK", "") };
+    call(&target, &begin, &[]).await;
+    let headers = [("db", target.database.as_str()), ("table", "t"), ("label", "outlived"), ("Expect", "100-continue")];
+    let (address, path) = target.ask("PUT", "/api/transaction/load", &headers).await.location();
+    let authorization = target.authorization();
+    let held = [("Authorization", authorization.as_str()), ("format", "json"), ("Content-Length", "16")];
+    let mut client = Client::connect(&address).await;
+    client.send("PUT", &path, &[&held[..], &headers[..]].concat(), b"{").await;
+    wait_for(&target, "outlived", "ABORTED").await;
+    client.write(&GOOD.as_bytes()[1..]).await;
+    let response = client.response().await.expect("the load's answer");
+    assert!(response.body.contains("\"Status\": \"ABORTED\""), "{}", response.body);
+    assert!(response.body.contains("transaction is aborted by timeout"), "{}", response.body);
+}
+
+#[tokio::test]
+async fn statuses_that_need_a_fault() {
+    // StarRocks docs Stream Load transaction interface; source transaction_stream_load.cpp (3.5). Stand-in only.
+    let rows = [
+        (Call::Load, Action::MemoryLimit, "MEM_LIMIT_EXCEEDED", "exceed limit", "ABORTED"),
+        (Call::Load, Action::Fail { message: "rpc failed".into() }, "INTERNAL_ERROR", "rpc failed", "ABORTED"),
+        (Call::Commit, Action::PublishTimeout, "PUBLISH_TIMEOUT", "visible after a while", "VISIBLE"),
+    ];
+    for (of, action, status, message, state) in rows {
+        let target = Target::new().await;
+        let Some(server) = &target.server else { return };
+        target.create("t", TABLE).await;
+        server.faults().add(Fault::next(action).of(of));
+        let mut last = serde_json::Value::Null;
+        for step in [step("begin", "f", "", ""), load("f", GOOD, "", ""), step("commit", "f", "", "")] {
+            last = call(&target, &step, &[]).await;
+            if last["Status"] != "OK" {
+                break;
+            }
+        }
+        assert_eq!(last["Status"], status, "{last}");
+        assert!(last["Message"].as_str().unwrap_or_default().contains(message), "{last}");
+        assert_eq!(target.label_state("f").await, state, "{status}");
+        assert_eq!(target.rows("t").await.len(), usize::from(state == "VISIBLE"), "{status}");
+    }
+    let target = Target::new().await;
+    let Some(server) = &target.server else { return };
+    target.create("t", TABLE).await;
+    server.set_shutting_down(true);
+    let answer = call(&target, &step("begin", "late", "", ""), &[]).await;
+    assert_eq!(answer["Status"], "SERVICE_UNAVAILABLE", "{answer}");
+    assert_eq!(target.label_state("late").await, "UNKNOWN", "nothing was begun");
+}
+
+#[tokio::test]
+async fn transactions_over_several_tables_say_so_on_every_call() {
+    // StarRocks docs multi-table transaction (4.0). Doubt: what a call without the header is told was not seen.
+    let target = Target::with(Settings { release: Release::V4_1, ..Settings::default() }).await;
+    if target.server.is_none() {
+        return;
+    }
+    target.create("t", TABLE).await;
+    let begun =
+        target.ask("POST", "/api/transaction/begin", &[("db", &target.database), ("label", "m"), MULTI[0]]).await;
+    assert_eq!(begun.status, 200, "the frontend answers itself");
+    assert_eq!(call(&target, &load("m", GOOD, "", ""), &[]).await["Status"], "TXN_NOT_EXISTS");
+    assert_eq!(call(&target, &step("commit", "m", "", ""), &[]).await["Status"], "TXN_NOT_EXISTS");
+    assert_eq!(call(&target, &step("rollback", "m", "", ""), MULTI).await["Status"], "OK");
+    // Up to 3.5 the header means nothing.
+    let target = Target::with(Settings { release: Release::V3_5, ..Settings::default() }).await;
+    target.create("t", TABLE).await;
+    let answer = call(&target, &step("begin", "m", "", ""), MULTI).await;
+    assert!(answer["BeginTxnTimeMs"].is_number(), "the backend's: {answer}");
+}
+
+#[tokio::test]
+async fn every_call_may_be_put_or_post() {
+    // StarRocks source TransactionLoadAction.java (3.5): both methods are registered.
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    let headers = [("db", target.database.as_str()), ("table", "t"), ("label", "methods")];
+    for (method, op) in [("PUT", "begin"), ("POST", "rollback"), ("POST", "begin"), ("PUT", "rollback")] {
+        let response = target.through(method, &format!("/api/transaction/{op}"), &headers, b"").await;
+        assert!(response.body.contains("\"OK\""), "{method} {op}: {}", response.body);
     }
 }
