@@ -61,6 +61,13 @@ impl Client {
         self.stream.shutdown().await.expect("shut the sending side down");
     }
 
+    /// Waits for `100 Continue`.
+    pub(crate) async fn interim(&mut self) {
+        let end = self.until(b"\r\n\r\n").await.expect("an interim answer");
+        let head = String::from_utf8_lossy(&self.take(end + 4)).into_owned();
+        assert!(head.starts_with("HTTP/1.1 100"), "{head}");
+    }
+
     /// The next answer; `None` when the connection ends before one.
     pub(crate) async fn response(&mut self) -> Option<Response> {
         let mut continues = 0;

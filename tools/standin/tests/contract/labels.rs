@@ -12,6 +12,9 @@ const TABLE: &str = "(id INT NOT NULL, v VARCHAR(3) NULL) PRIMARY KEY (id) DISTR
 const LONGEST: &str = "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\
                        0123456789012345678901234567";
 
+const TOO_LONG: &str = "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\
+                        01234567890123456789012345678";
+
 struct Case {
     name: &'static str,
     source: &'static str,
@@ -78,6 +81,33 @@ const CASES: &[Case] = &[
         status: "Fail",
         message: "Label format error. regex: ^[-\\w]{1,128}$, label: a.b",
         state: "UNKNOWN",
+    },
+    Case {
+        name: "a label of 129 characters",
+        source: "StarRocks source FeNameFormat.java (3.5)",
+        label: TOO_LONG,
+        body: r#"{"id":4}"#,
+        status: "Fail",
+        message: "Label format error. regex: ^[-\\w]{1,128}$, label: 0123",
+        state: "UNKNOWN",
+    },
+    Case {
+        name: "a label beyond ASCII",
+        source: "StarRocks source FeNameFormat.java (3.5)",
+        label: "bücher",
+        body: r#"{"id":4}"#,
+        status: "Fail",
+        message: "Label format error",
+        state: "UNKNOWN",
+    },
+    Case {
+        name: "every sign a label may hold",
+        source: "StarRocks source FeNameFormat.java (3.5)",
+        label: "-aZ_09-",
+        body: r#"{"id":1}"#,
+        status: "Success",
+        message: "OK",
+        state: "VISIBLE",
     },
     Case {
         name: "a load refused before its transaction leaves no trace",
@@ -192,6 +222,42 @@ async fn labels_are_forgotten_by_number_and_by_age() {
         let again = target.load("t", &[("format", "json"), ("label", "a")], br#"{"id":1}"#).await;
         let want = if states[0] == "UNKNOWN" { "Success" } else { "Label Already Exists" };
         assert_eq!(again["Status"], want, "{why}: a forgotten label is free");
+    }
+}
+
+#[tokio::test]
+async fn the_sweep_comes_by_itself_and_counts_per_database() {
+    // StarRocks FE label_keep_max_num, label_keep_max_second, transaction_clean_interval_second (3.5). Stand-in only.
+    let every = Duration::from_millis(1);
+    let rows = [
+        (Settings { label_keep_max_num: 1, label_sweep_every: every, ..Settings::default() }, "VISIBLE", "by number"),
+        (Settings { label_keep: Duration::ZERO, label_sweep_every: every, ..Settings::default() }, "UNKNOWN", "by age"),
+    ];
+    for (settings, newest, why) in rows {
+        let target = Target::with(settings).await;
+        let Some(server) = &target.server else { return };
+        target.create("t", TABLE).await;
+        let other = format!("{}_other", target.database);
+        target.sql(&[&format!("CREATE DATABASE {other}")]).await;
+        let running = server.store().begin(&target.database, &["t"], "running", 60_000).expect("begin");
+        let prepared = server.store().begin(&target.database, &["t"], "prepared", 60_000).expect("begin");
+        let counts = starrocks_standin::store::Counts::default();
+        server.store().prepare(&target.database, prepared, Vec::new(), counts, 60_000).expect("prepare");
+        for label in ["old", "new"] {
+            target.load("t", &[("format", "json"), ("label", label)], br#"{"id":1}"#).await;
+        }
+        // A load of another database pushes nothing out here.
+        let there = server.store().begin(&other, &[], "there", 60_000).expect("begin");
+        server.store().abort(&other, there, "test");
+        let begun = std::time::Instant::now();
+        while target.label_state("old").await != "UNKNOWN" || target.label_state("new").await != newest {
+            assert!(begun.elapsed() < Duration::from_secs(120), "{why}: swept");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(target.label_state("running").await, "PREPARE", "{why}: what runs is kept");
+        assert_eq!(target.label_state("prepared").await, "PREPARED", "{why}: what is prepared is kept");
+        server.store().abort(&target.database, running, "test");
+        target.sql(&[&format!("DROP DATABASE {other} FORCE")]).await;
     }
 }
 

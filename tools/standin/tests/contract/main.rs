@@ -1,5 +1,5 @@
 //! What StarRocks does with loads, row by row: `exchange` the HTTP hops, `loads` rows and values, `labels` their states,
-//! `transactions` the transaction interface.
+//! `answers` what is told of them, `transactions` the transaction interface, `changes` schema changes beside loads.
 //!
 //! Runs against the stand-in always, and unchanged against a real cluster when `STARROCKS_URL` names one
 //! (`starrocks://user:password@host:8030/?sql_port=9030`). Every row names where the behaviour is written down in public
@@ -7,6 +7,8 @@
 //!
 //! Start at `target::Target`.
 
+mod answers;
+mod changes;
 mod client;
 mod exchange;
 mod labels;

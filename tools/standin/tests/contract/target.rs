@@ -121,13 +121,17 @@ impl Target {
 
     /// All rows by the first column, NULL as `NULL`.
     pub(crate) async fn rows(&self, table: &str) -> Vec<Vec<String>> {
+        self.query(&format!("SELECT * FROM {}.{table} ORDER BY 1", self.database)).await
+    }
+
+    /// The rows of a query as text, NULL as `NULL`.
+    pub(crate) async fn query(&self, query: &str) -> Vec<Vec<String>> {
         let text = |value: Value| match value {
             Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Value::NULL => "NULL".to_owned(),
             other => other.as_sql(true),
         };
-        let query = format!("SELECT * FROM {}.{table} ORDER BY 1", self.database);
-        let rows: Vec<Row> = self.connect().await.query(&query).await.unwrap_or_else(|e| panic!("{query}: {e}"));
+        let rows: Vec<Row> = self.connect().await.query(query).await.unwrap_or_else(|e| panic!("{query}: {e}"));
         rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect()
     }
 

@@ -20,6 +20,8 @@ enum Want {
     Rows(&'static [&'static [&'static str]]),
     /// Rows whose named columns have these values; the row's order is kept.
     Named(&'static [&'static str], &'static [&'static [&'static str]]),
+    /// Some row has this value in this column.
+    Has(&'static str, &'static str),
     /// A result set with exactly these column labels.
     Labels(&'static [&'static str]),
 }
@@ -1328,6 +1330,11 @@ fn check(answer: Result<(Vec<String>, Vec<Row>), mysql_async::Error>, want: &Wan
                 rows.iter().map(|row| (0..row.len()).map(|index| texts(row, index)).collect()).collect();
             if found == *wanted { Ok(()) } else { Err(format!("rows are {found:?}")) }
         }
+        Want::Has(name, value) => {
+            let at = labels.iter().position(|label| label == name).unwrap_or(usize::MAX);
+            let found: Vec<String> = rows.iter().map(|row| texts(row, at)).collect();
+            if found.iter().any(|text| text == value) { Ok(()) } else { Err(format!("{name} is {found:?}")) }
+        }
         Want::Named(names, wanted) => {
             let place = |name: &&str| labels.iter().position(|label| label == name).unwrap_or(usize::MAX);
             let found: Vec<Vec<String>> =
@@ -1390,6 +1397,304 @@ async fn states_and_missing_things() {
 #[tokio::test]
 async fn names_and_lists() {
     run_all(NAMES).await;
+}
+
+const CHAR_TABLE: &str = "CREATE TABLE t (k INT, c CHAR(5), n DECIMAL(10, 2), v INT) PRIMARY KEY (k) DISTRIBUTED BY \
+                          HASH(k) BUCKETS 1 PROPERTIES ('replication_num' = '1')";
+const MATRIX: &str = "fe-core/.../alter/SchemaChangeTypeCompatibility.java";
+const SHOW_ALTER_DOCS: &str = "docs: sql-statements/table_bucket_part_index/SHOW_ALTER";
+
+/// Changes of columns beyond the plain ones: lengths, digits, words of refusals.
+const CHANGES: &[Case] = &[
+    case("CHAR grows", MATRIX, "3.3", &[CHAR_TABLE, "ALTER TABLE t MODIFY COLUMN c CHAR(9)"], Want::Done),
+    case("CHAR becomes VARCHAR", MATRIX, "3.3", &[CHAR_TABLE, "ALTER TABLE t MODIFY COLUMN c VARCHAR(5)"], Want::Done),
+    case(
+        "CHAR does not shrink",
+        MATRIX,
+        "3.3",
+        &[CHAR_TABLE, "ALTER TABLE t MODIFY COLUMN c CHAR(4)"],
+        Want::Error(1064, "Cannot shorten string length"),
+    ),
+    case(
+        "CHAR does not become a shorter VARCHAR",
+        MATRIX,
+        "3.3",
+        &[CHAR_TABLE, "ALTER TABLE t MODIFY COLUMN c VARCHAR(4)"],
+        Want::Error(1064, "Cannot shorten string length"),
+    ),
+    case(
+        "DECIMAL keeps its scale",
+        MATRIX,
+        "3.3",
+        &[CHAR_TABLE, "ALTER TABLE t MODIFY COLUMN n DECIMAL(10, 1)"],
+        Want::Error(1064, "Can not change"),
+    ),
+    case(
+        "DECIMAL keeps its whole digits",
+        MATRIX,
+        "3.3",
+        &[CHAR_TABLE, "ALTER TABLE t MODIFY COLUMN n DECIMAL(10, 3)"],
+        Want::Error(1064, "Can not change"),
+    ),
+    case("DECIMAL grows", MATRIX, "3.3", &[CHAR_TABLE, "ALTER TABLE t MODIFY COLUMN n DECIMAL(11, 3)"], Want::Done),
+    case(
+        "DECIMAL does not fit a short VARCHAR",
+        MATRIX,
+        "3.3",
+        &[CHAR_TABLE, "ALTER TABLE t MODIFY COLUMN n VARCHAR(5)"],
+        Want::Error(1064, "Can not change"),
+    ),
+    case(
+        "INT does not become DECIMAL",
+        MATRIX,
+        "3.3",
+        &[CHAR_TABLE, "ALTER TABLE t MODIFY COLUMN v DECIMAL(20, 2)"],
+        Want::Error(1064, "Can not change INT to DECIMAL"),
+    ),
+    case(
+        "the refusal names both types",
+        MATRIX,
+        "3.3",
+        &[CHAR_TABLE, "ALTER TABLE t MODIFY COLUMN v SMALLINT"],
+        Want::Error(1064, "Can not change INT to SMALLINT"),
+    ),
+    case(
+        "a key type stays, but for longer VARCHAR",
+        "fe-core/.../alter/SchemaChangeHandler.java",
+        "3.5",
+        &[PK, "ALTER TABLE t MODIFY COLUMN k LARGEINT"],
+        Want::Error(1064, "Can not modify key column: k for primary key table except for increasing varchar length"),
+    ),
+    case(
+        "no IF EXISTS for columns",
+        "fe-core/.../sql/parser/StarRocks.g4",
+        "3.3",
+        &[PK, "ALTER TABLE t DROP COLUMN IF EXISTS v"],
+        Want::Error(1064, "Getting syntax error at line 1, column 26"),
+    ),
+    case(
+        "a partition column stays",
+        "fe-core/.../alter/SchemaChangeHandler.java",
+        "3.3",
+        &[
+            "CREATE TABLE t (k INT, d DATE) DUPLICATE KEY (k) PARTITION BY date_trunc('day', d) DISTRIBUTED BY HASH(k) BUCKETS \
+             1 PROPERTIES ('replication_num' = '1')",
+            "ALTER TABLE t DROP COLUMN d",
+        ],
+        Want::Error(1064, "Partition column[d] cannot be dropped. index[t]"),
+    ),
+    case(
+        "dropped and added again",
+        ALTER_DOCS,
+        "3.3",
+        &[
+            PK,
+            "INSERT INTO t VALUES (1, 2, 'a')",
+            "ALTER TABLE t DROP COLUMN v",
+            "ALTER TABLE t ADD COLUMN v INT",
+            "SELECT v FROM t",
+        ],
+        Want::Rows(&[&["NULL"]]),
+    ),
+    case(
+        "RENAME COLUMN keeps the values",
+        RENAME,
+        "3.5",
+        &[PK, "INSERT INTO t VALUES (1, 2, 'a')", "ALTER TABLE t RENAME COLUMN v TO w", "SELECT w FROM t"],
+        Want::Rows(&[&["2"]]),
+    ),
+    case(
+        "SWAP goes both ways",
+        ALTER_DOCS,
+        "3.3",
+        &[
+            PK,
+            "CREATE TABLE u LIKE t",
+            "INSERT INTO t VALUES (1, 2, 'a')",
+            "INSERT INTO u VALUES (3, 4, 'b'), (5, 6, 'c')",
+            "ALTER TABLE t SWAP WITH u",
+            "SELECT count(*) FROM t UNION ALL SELECT count(*) FROM u",
+        ],
+        Want::Rows(&[&["2"], &["1"]]),
+    ),
+    case(
+        "a job has a day's time",
+        SHOW_ALTER_DOCS,
+        "3.3",
+        &[PK, "ALTER TABLE t ADD COLUMN c INT", "SHOW ALTER TABLE COLUMN"],
+        Want::Named(&["TableName", "IndexName", "State", "Msg", "Timeout"], &[&["t", "t", "FINISHED", "", "86400"]]),
+    ),
+];
+
+const CATALOG: &[Case] = &[
+    case(
+        "COLUMN_KEY tells the model",
+        SCHEMA,
+        "3.3",
+        &[
+            PK,
+            "CREATE TABLE d (k INT, v INT) DUPLICATE KEY (k) DISTRIBUTED BY HASH(k) PROPERTIES ('replication_num' = '1')",
+            "CREATE TABLE u (k INT, v INT) UNIQUE KEY (k) DISTRIBUTED BY HASH(k) PROPERTIES ('replication_num' = '1')",
+            "CREATE TABLE a (k INT, v INT SUM) AGGREGATE KEY (k) DISTRIBUTED BY HASH(k) PROPERTIES ('replication_num' = '1')",
+            "SELECT TABLE_NAME, COLUMN_KEY FROM information_schema.columns WHERE TABLE_SCHEMA = database() AND COLUMN_NAME IN \
+             ('k', 'v') ORDER BY TABLE_NAME, ORDINAL_POSITION",
+        ],
+        Want::Rows(&[
+            &["a", "AGG"],
+            &["a", ""],
+            &["d", "DUP"],
+            &["d", ""],
+            &["t", "PRI"],
+            &["t", ""],
+            &["u", "UNI"],
+            &["u", ""],
+        ]),
+    ),
+    case(
+        "TABLE_MODEL and PRIMARY_KEY",
+        SCHEMA,
+        "3.5",
+        &[
+            PK,
+            "CREATE TABLE d (k INT, v INT) DUPLICATE KEY (k) DISTRIBUTED BY HASH(k) PROPERTIES ('replication_num' = '1')",
+            "CREATE TABLE u (k INT, v INT) UNIQUE KEY (k) DISTRIBUTED BY HASH(k) PROPERTIES ('replication_num' = '1')",
+            "CREATE TABLE a (k INT, v INT SUM) AGGREGATE KEY (k) DISTRIBUTED BY HASH(k) PROPERTIES ('replication_num' = '1')",
+            "SELECT TABLE_NAME, TABLE_MODEL, PRIMARY_KEY FROM information_schema.tables_config WHERE TABLE_SCHEMA = \
+             database() ORDER BY TABLE_NAME",
+        ],
+        Want::Rows(&[
+            &["a", "AGG_KEYS", ""],
+            &["d", "DUP_KEYS", ""],
+            &["t", "PRIMARY_KEYS", "`k`"],
+            &["u", "UNIQUE_KEYS", "`k`"],
+        ]),
+    ),
+    case(
+        "information_schema.tables_config has these columns",
+        SCHEMA,
+        "3.5",
+        &["SELECT * FROM information_schema.tables_config WHERE TABLE_SCHEMA = 'none'"],
+        Want::Labels(&[
+            "TABLE_SCHEMA",
+            "TABLE_NAME",
+            "TABLE_ENGINE",
+            "TABLE_MODEL",
+            "PRIMARY_KEY",
+            "PARTITION_KEY",
+            "DISTRIBUTE_KEY",
+            "DISTRIBUTE_TYPE",
+            "DISTRIBUTE_BUCKET",
+            "SORT_KEY",
+            "PROPERTIES",
+            "TABLE_ID",
+        ]),
+    ),
+    case(
+        "PROPERTIES is JSON",
+        SCHEMA,
+        "3.3",
+        &[
+            PK,
+            "SELECT count(*) FROM information_schema.tables_config WHERE TABLE_SCHEMA = database() AND PROPERTIES LIKE \
+             '{%\"replication_num\":\"1\"%}'",
+        ],
+        Want::Rows(&[&["1"]]),
+    ),
+    case(
+        "TABLE_CATALOG is NULL, places count from 1",
+        SCHEMA,
+        "3.3",
+        &[
+            PK,
+            "SELECT TABLE_CATALOG, COLUMN_NAME, ORDINAL_POSITION, IS_NULLABLE FROM information_schema.columns WHERE \
+             TABLE_SCHEMA = database() ORDER BY ORDINAL_POSITION",
+        ],
+        Want::Rows(&[&["NULL", "k", "1", "NO"], &["NULL", "v", "2", "YES"], &["NULL", "s", "3", "YES"]]),
+    ),
+    case(
+        "lengths and digits",
+        SCHEMA,
+        "3.3",
+        &[
+            "CREATE TABLE t (k INT, s VARCHAR(10), n DECIMAL(10, 2)) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
+            "SELECT COLUMN_NAME, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, COLUMN_SIZE, DECIMAL_DIGITS FROM \
+             information_schema.columns WHERE TABLE_SCHEMA = database() AND COLUMN_NAME <> 'k' ORDER BY ORDINAL_POSITION",
+        ],
+        Want::Rows(&[&["s", "10", "NULL", "NULL", "10", "NULL"], &["n", "NULL", "10", "2", "10", "2"]]),
+    ),
+    case(
+        "arrays in information_schema",
+        "be/src/exec/schema_scanner/schema_columns_scanner.cpp",
+        "3.5",
+        &[
+            WIDE,
+            "SELECT DATA_TYPE, COLUMN_TYPE FROM information_schema.columns WHERE TABLE_SCHEMA = database() AND COLUMN_NAME = 'a'",
+        ],
+        Want::Rows(&[&["array", "array<int(11)>"]]),
+    ),
+    case(
+        "STRING and VARCHAR(65533) are one",
+        SCHEMA,
+        "3.3",
+        &[
+            "CREATE TABLE t (k INT, a STRING, b VARCHAR(65533)) PRIMARY KEY (k) PROPERTIES ('replication_num' = '1')",
+            "SELECT DISTINCT DATA_TYPE, COLUMN_TYPE FROM information_schema.columns WHERE TABLE_SCHEMA = database() AND \
+             COLUMN_NAME IN ('a', 'b')",
+        ],
+        Want::Rows(&[&["varchar", "varchar(65533)"]]),
+    ),
+    case(
+        "SHOW TABLES of another database",
+        "docs: sql-statements/table_bucket_part_index/SHOW_TABLES",
+        "3.3",
+        &["SHOW TABLES FROM information_schema LIKE 'tables_config'"],
+        Want::Rows(&[&["tables_config"]]),
+    ),
+    case(
+        "SHOW TABLES names the database",
+        "docs: sql-statements/table_bucket_part_index/SHOW_TABLES",
+        "3.3",
+        &["SHOW TABLES FROM information_schema"],
+        Want::Labels(&["Tables_in_information_schema"]),
+    ),
+    case(
+        "a database that exists is 1007",
+        ERROR_CODE,
+        "3.3",
+        &["CREATE DATABASE IF NOT EXISTS contract_twice", "CREATE DATABASE contract_twice"],
+        Want::Error(1007, "Can't create database 'contract_twice'; database exists"),
+    ),
+    case("and can be dropped", ERROR_CODE, "3.3", &["DROP DATABASE contract_twice FORCE"], Want::Done),
+    case("5502 in DROP", ERROR_CODE, "3.3", &["DROP TABLE no_such_table"], Want::Error(5502, "Unknown table")),
+    case(
+        "a frontend has a role",
+        "docs: sql-statements/cluster-management/nodes_processes/SHOW_FRONTENDS",
+        "3.3",
+        &["SELECT 1", "SHOW FRONTENDS"],
+        Want::Has("Role", "LEADER"),
+    ),
+    ours(
+        "what is not modelled says so",
+        SCHEMA,
+        &["SELECT * FROM information_schema.stream_loads"],
+        Want::Error(1064, "starrocks-standin does not model information_schema.stream_loads"),
+    ),
+    ours(
+        "what is not modelled says so, too",
+        SCHEMA,
+        &["SELECT * FROM information_schema.load_tracking_logs"],
+        Want::Error(1064, "starrocks-standin does not model information_schema.load_tracking_logs"),
+    ),
+];
+
+#[tokio::test]
+async fn changes_of_columns() {
+    run_all(CHANGES).await;
+}
+
+#[tokio::test]
+async fn the_catalog_told() {
+    run_all(CATALOG).await;
 }
 
 /// From one type to which others MODIFY COLUMN leads (`SchemaChangeTypeCompatibility.java`, 3.3 and later).

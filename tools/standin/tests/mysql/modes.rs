@@ -86,6 +86,75 @@ async fn a_change_of_type_converts_the_rows() {
     assert_eq!(texts(&mut connection, "SELECT concat(v, '!') FROM t WHERE v IS NOT NULL").await, ["10!"]);
 }
 
+/// What only metadata can do is done at once, what it cannot is a job: by change, run mode, release and the table's
+/// `fast_schema_evolution` (StarRocks docs, ALTER TABLE; `SchemaChangeHandler.java`).
+#[tokio::test]
+async fn which_changes_are_jobs() {
+    const ADD: &str = "ALTER TABLE t ADD COLUMN c INT NULL DEFAULT '1'";
+    const DROP: &str = "ALTER TABLE t DROP COLUMN v";
+    const WIDEN: &str = "ALTER TABLE t MODIFY COLUMN s VARCHAR(20)";
+    const RENAME: &str = "ALTER TABLE t RENAME COLUMN v TO w";
+    let rows = [
+        // statement, shared-data, release, fast_schema_evolution, whether it is done at once
+        (ADD, false, Release::V3_3, "true", true),
+        (ADD, false, Release::V3_5, "false", false),
+        (ADD, true, Release::V3_5, "true", false),
+        (ADD, true, Release::V4_1, "true", true),
+        (DROP, false, Release::V3_5, "true", true),
+        (DROP, true, Release::V3_5, "true", false),
+        (DROP, true, Release::V4_1, "true", true),
+        (WIDEN, false, Release::V3_5, "true", true),
+        (WIDEN, true, Release::V4_1, "true", true),
+        (RENAME, true, Release::V3_5, "true", true),
+        ("ALTER TABLE t MODIFY COLUMN v BIGINT", false, Release::V3_5, "true", false),
+        ("ALTER TABLE t ADD COLUMN c DATETIME DEFAULT CURRENT_TIMESTAMP", false, Release::V3_5, "true", false),
+        ("ALTER TABLE t MODIFY COLUMN v COMMENT 'c'", true, Release::V4_1, "true", true),
+        ("TRUNCATE TABLE t", true, Release::V3_5, "true", true),
+    ];
+    for (statement, shared_data, release, evolution, at_once) in rows {
+        let settings = Settings { shared_data, release, alter_takes: Duration::from_secs(3600), ..Settings::default() };
+        let target = Target::stand_in(settings).await;
+        let mut connection = target.connect(None).await;
+        let create = format!(
+            "CREATE TABLE t (k INT, v INT, s VARCHAR(10)) PRIMARY KEY (k) DISTRIBUTED BY HASH(k) PROPERTIES \
+             ('replication_num' = '1', 'fast_schema_evolution' = '{evolution}')"
+        );
+        for statement in ["CREATE DATABASE d", "USE d", &create, statement] {
+            connection.query_drop(statement).await.expect(statement);
+        }
+        let state = state(&mut connection).await;
+        let why = format!("{statement}, shared_data {shared_data}, {release:?}, fast_schema_evolution {evolution}");
+        assert_eq!(state == "FINISHED" || state.is_empty(), at_once, "{why}: {state}");
+    }
+}
+
+#[tokio::test]
+async fn a_rewrite_in_shared_data_goes_through_its_states_in_order() {
+    let settings = Settings { shared_data: true, alter_takes: Duration::from_millis(300), ..Settings::default() };
+    let (_target, mut connection) = with_table(settings).await;
+    connection.query_drop("ALTER TABLE t MODIFY COLUMN v BIGINT").await.expect("accepted");
+    let order = ["PENDING", "WAITING_TXN", "RUNNING", "FINISHED_REWRITING", "FINISHED"];
+    let mut at = 0;
+    while at + 1 < order.len() {
+        let state = state(&mut connection).await;
+        let now = order.iter().position(|known| *known == state).expect("a known state");
+        assert!(now >= at, "{state} after {}", order[at]);
+        at = now;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_version_for_mysql_follows_the_release() {
+    // StarRocks GlobalVariable.java, mysql_server_version: 8.0.33 since 3.5; version() stays 5.1.0.
+    for (release, version) in [(Release::V3_3, "5.1.0"), (Release::V3_5, "8.0.33"), (Release::V4_1, "8.0.33")] {
+        let target = Target::stand_in(Settings { release, ..Settings::default() }).await;
+        let mut connection = target.connect(None).await;
+        assert_eq!(texts(&mut connection, "SELECT @@version").await, [version], "{release:?}");
+        assert_eq!(texts(&mut connection, "SELECT version()").await, ["5.1.0"], "{release:?}");
+    }
+}
+
 #[tokio::test]
 async fn shared_data_shows_itself() {
     let (_target, mut connection) = with_table(Settings { shared_data: true, ..Settings::default() }).await;
@@ -97,6 +166,14 @@ async fn shared_data_shows_itself() {
     let nodes: Vec<mysql_async::Row> = connection.query("SHOW COMPUTE NODES").await.expect("nodes");
     let backends: Vec<mysql_async::Row> = connection.query("SHOW BACKENDS").await.expect("backends");
     assert_eq!((nodes.len(), backends.len()), (1, 0));
+    for query in ["SHOW BACKENDS", "SHOW COMPUTE NODES"] {
+        let result = connection.query_iter(query).await.expect(query);
+        let names: Vec<_> = result.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
+        for name in ["StarletPort", "WorkerId", "WarehouseName"] {
+            assert!(names.iter().any(|known| known == name), "{name} in {query}: {names:?}");
+        }
+        result.drop_result().await.expect(query);
+    }
 }
 
 #[tokio::test]
