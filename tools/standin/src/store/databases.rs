@@ -665,3 +665,50 @@ fn unknown_table(database: &str, table: &str) -> CatalogError {
 pub(super) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::alter::Place;
+    use super::super::table::{ColumnDef, TableModel};
+    use super::super::types::SrType;
+    use super::*;
+
+    /// StarRocks docs, SHOW ALTER TABLE; `AlterJobV2.java`: FINISHED_REWRITING is of rewrites in shared-data mode.
+    #[test]
+    fn a_job_goes_through_its_states_in_time() {
+        let rows = [
+            (false, ["PENDING", "WAITING_TXN", "RUNNING", "RUNNING", "FINISHED"]),
+            (true, ["PENDING", "WAITING_TXN", "RUNNING", "FINISHED_REWRITING", "FINISHED"]),
+        ];
+        for (shared_data, states) in rows {
+            let takes = Duration::from_secs(3600);
+            let store = Store::new(Settings { shared_data, alter_takes: takes, ..Settings::default() });
+            store.create_database("d").expect("create a database");
+            let column = |ty| ColumnDef::new("v", ty);
+            let table = NewTable {
+                name: "t".to_string(),
+                columns: vec![ColumnDef::new("id", SrType::Int).not_null(), column(SrType::Int)],
+                keys: Some((TableModel::Primary, vec!["id".to_string()])),
+                sort_key: Vec::new(),
+                partition_by: None,
+                distribution: None,
+                buckets: None,
+                comment: String::new(),
+                properties: vec![("replication_num".to_string(), "1".to_string())],
+            };
+            store.create_table("d", table).expect("create a table");
+            let change = ColumnChange::Modify { column: column(SrType::BigInt), place: Place::Default };
+            store.alter_columns("d", "t", &[change]).expect("a job");
+            let mut inner = store.raw_lock();
+            let begun = inner.databases["d"].jobs[0].shown.created_ms;
+            for (tenths, state) in [0, 3, 6, 9, 10].into_iter().zip(states) {
+                inner.advance_jobs(begun + takes.as_millis() as i64 * tenths / 10);
+                let shown = inner.databases["d"].jobs[0].shown.state.name();
+                assert_eq!(shown, state, "shared_data {shared_data}, after {tenths} tenths");
+            }
+            assert_eq!(inner.databases["d"].tables["t"].def.columns[1].ty, SrType::BigInt);
+        }
+    }
+}
