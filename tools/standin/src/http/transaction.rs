@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::answer::{Fields, backend_json, frontend_failed, unauthorized};
-use super::backend::{PUBLISH_TIMEOUT_TEXT, Taken, check_size, counter, millis, now_micros, parse, take_body};
+use super::backend::{
+    PUBLISH_TIMEOUT_TEXT, TOO_LONG_TEXT, Taken, check_size, counter, millis, now_micros, parse, take_body,
+};
 use super::frontend::{to_backend, to_leader};
 use super::{Answer, Cluster, Connection, Head, Reply, lock};
 use crate::fault::{Action, Call, Place};
@@ -427,6 +429,10 @@ impl BackendCall<'_> {
                 let text = "receive body don't equal with body bytes";
                 self.roll_back(text);
                 return Ok(Err(self.answer("INTERNAL_ERROR", text)));
+            }
+            Ok(Taken::TooLong) => {
+                self.roll_back(TOO_LONG_TEXT);
+                return Ok(Err(self.answer("INTERNAL_ERROR", TOO_LONG_TEXT).closing()));
             }
             Err(error) => {
                 self.roll_back("Cancelled");
