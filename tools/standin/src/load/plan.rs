@@ -178,6 +178,11 @@ fn feeds(
     if request.partial_update && table.model != TableModel::Primary {
         return Err("Only primary key table support partial update".to_string());
     }
+    let row_store =
+        table.properties.get("storage_type").is_some_and(|kind| kind.eq_ignore_ascii_case("column_with_row"));
+    if partial && request.column_mode && row_store {
+        return Err("column with row table only support row mode partial update".to_string());
+    }
     let mut listed = Vec::new();
     let mut feeds = Vec::with_capacity(table.columns.len());
     for (at, column) in table.columns.iter().enumerate() {

@@ -428,6 +428,26 @@ async fn shared_data_applies_deletes_last() {
     }
 }
 
+#[tokio::test]
+async fn a_row_store_takes_no_column_mode() {
+    // StarRocks docs Hybrid row-column storage (3.2.3).
+    let target = Target::new().await;
+    let table = format!("{}.t", target.database);
+    target.sql(&[&format!(
+        "CREATE TABLE {table} (id INT NOT NULL, v VARCHAR(9) NULL, n INT NULL) PRIMARY KEY (id) DISTRIBUTED BY HASH(id) \
+         BUCKETS 1 PROPERTIES ('replication_num' = '1', 'storage_type' = 'column_with_row')"
+    )])
+    .await;
+    let refusal = "column with row table only support row mode partial update";
+    for (mode, status, message) in [("column", "Fail", refusal), ("row", "Success", "OK")] {
+        let headers =
+            [("format", "json"), ("partial_update", "true"), ("partial_update_mode", mode), ("columns", "id,n")];
+        let answer = target.load("t", &headers, br#"{"id":1,"n":2}"#).await;
+        assert_eq!(answer["Status"], status, "{mode}: {answer}");
+        assert!(answer["Message"].as_str().unwrap_or_default().contains(message), "{mode}: {answer}");
+    }
+}
+
 /// The connection of a load whose headers are in and whose body is not.
 async fn held_load(target: &Target, label: &str, bytes: usize) -> Client {
     let load = format!("/api/{}/t/_stream_load", target.database);
