@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::fault::Fault;
-use crate::http::{Answer, Cluster, Connection, Head, accept};
+use crate::http::{Answer, Cluster, Connection, Head, HeadLimits, accept};
 use crate::server::Switch;
 use crate::store::Settings;
 
@@ -24,7 +24,7 @@ pub(crate) async fn serve(listener: TcpListener, cluster: Arc<Cluster>, switch: 
         let (cluster, switch) = (Arc::clone(&cluster), Arc::clone(&switch));
         async move {
             let mut connection = Connection::new(stream, peer);
-            while let Some(head) = connection.head(1 << 16).await? {
+            while let Some(head) = connection.head(HeadLimits { line: 4096, headers: 1 << 16 }).await? {
                 if head.expects_continue() {
                     connection.send_continue().await?;
                 }

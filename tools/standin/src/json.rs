@@ -322,34 +322,32 @@ pub fn as_stored(token: Token<'_>, out: &mut String) -> Result<(), JsonError> {
         Token::Bool(value) => out.push_str(if value { "true" } else { "false" }),
         Token::Number(raw) => stored_number(raw, out),
         Token::Text(inside) => stored_string(&unescape(inside)?, out),
-        Token::Object(raw) => {
-            out.push('{');
-            let mut first = true;
-            Reader::new(raw).members::<JsonError>(|key, value| {
-                separate(&mut first, out);
-                stored_string(&unescape(key)?, out);
-                out.push_str(": ");
-                as_stored(value, out)
-            })?;
-            out.push('}');
-        }
-        Token::Array(raw) => {
-            out.push('[');
-            let mut first = true;
-            Reader::new(raw).elements::<JsonError>(|value| {
-                separate(&mut first, out);
-                as_stored(value, out)
-            })?;
-            out.push(']');
-        }
+        Token::Object(raw) | Token::Array(raw) => stored_container(raw, out)?,
     }
     Ok(())
 }
 
-fn separate(first: &mut bool, out: &mut String) {
-    if !std::mem::take(first) {
-        out.push_str(", ");
+/// One pass over a container whose syntax has been checked: however deep it is, no byte is read twice.
+fn stored_container(raw: &[u8], out: &mut String) -> Result<(), JsonError> {
+    let mut reader = Reader::new(raw);
+    while let Some(first) = reader.peek() {
+        match first {
+            b'"' => stored_string(&unescape(reader.string()?)?, out),
+            b'-' | b'0'..=b'9' => {
+                let start = reader.at;
+                reader.number()?;
+                stored_number(&raw[start..reader.at], out);
+            }
+            byte => {
+                reader.at += 1;
+                out.push(char::from(byte));
+                if matches!(byte, b',' | b':') {
+                    out.push(' ');
+                }
+            }
+        }
     }
+    Ok(())
 }
 
 fn stored_number(raw: &[u8], out: &mut String) {

@@ -16,6 +16,11 @@ use crate::fault::{Action, Call, Place};
 use crate::load::{Format, LoadRequest, Loaded, Plan, RowCounter};
 use crate::store::{BeginError, Counts, TxnState};
 
+/// Longest body kept in memory. Servers that throw bodies away have no such limit.
+const KEPT_BODY_BYTES_MAX: u64 = 2 << 30;
+/// Memory asked for before a body's bytes have come, at most.
+const BODY_CAPACITY_MAX: u64 = 64 << 20;
+
 /// Answers one request.
 pub(super) async fn handle(cluster: &Arc<Cluster>, head: &Head, connection: &mut Connection) -> io::Result<Reply> {
     let path: Vec<&str> = head.path.iter().map(String::as_str).collect();
@@ -51,6 +56,8 @@ pub(super) enum Taken {
     Cut(u64),
     /// A fault stopped it.
     Stopped,
+    /// It is longer than what is kept in memory; the rest is unread.
+    TooLong,
 }
 
 /// Reads a body: into memory, or through the row counter.
@@ -60,8 +67,9 @@ pub(super) async fn take_body(
     counter: Option<RowCounter>,
     stop_after: Option<u64>,
 ) -> io::Result<Taken> {
-    let capacity = head.content_length().unwrap_or(0).min(1 << 30) as usize;
-    let mut kept = Vec::with_capacity(if counter.is_none() { capacity } else { 0 });
+    let keeps = counter.is_none();
+    let capacity = head.content_length().unwrap_or(0).min(BODY_CAPACITY_MAX) as usize;
+    let mut kept = Vec::with_capacity(if keeps { capacity } else { 0 });
     let mut counter = counter;
     let mut bytes = 0_u64;
     let whole = connection
@@ -71,11 +79,14 @@ pub(super) async fn take_body(
                 Some(counter) => counter.push(piece),
                 None => kept.extend_from_slice(piece),
             }
-            stop_after.is_none_or(|limit| bytes < limit)
+            stop_after.is_none_or(|limit| bytes < limit) && !(keeps && bytes > KEPT_BODY_BYTES_MAX)
         })
         .await?;
     if stop_after.is_some() {
         return Ok(Taken::Stopped);
+    }
+    if keeps && bytes > KEPT_BODY_BYTES_MAX {
+        return Ok(Taken::TooLong);
     }
     if !whole {
         return Ok(Taken::Cut(bytes));
@@ -218,6 +229,7 @@ impl<'a> StreamLoad<'a> {
                 self.abort("connection reset");
                 return Ok(Reply::Reset);
             }
+            Ok(Taken::TooLong) => return Ok(self.failed(TOO_LONG_TEXT.to_string()).closing()),
             Ok(Taken::Cut(bytes)) => {
                 let length = self.head.content_length().unwrap_or(0);
                 self.answer.counts.bytes = bytes;
@@ -391,6 +403,8 @@ const PUBLISH_POLL: Duration = Duration::from_millis(5);
 pub(super) const SHUTTING_DOWN_TEXT: &str = "Service is shutting down, please retry later!";
 pub(super) const MEMORY_TEXT: &str = "Memory of process exceed limit. starrocks-standin Used: 8589934592, Limit: 8589934592. Mem \
                            usage has exceed the limit of BE";
+pub(super) const TOO_LONG_TEXT: &str =
+    "starrocks-standin keeps bodies in memory and does not model one of more than 2147483648 bytes";
 const UNKNOWN_TEXT: &str = "Commit transaction fail cause rpc failed, Transaction status unknown, you can retry with \
                             same label.";
 pub(super) const PUBLISH_TIMEOUT_TEXT: &str =

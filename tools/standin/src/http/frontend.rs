@@ -35,6 +35,9 @@ pub(super) async fn handle(cluster: &Cluster, index: usize, head: &Head, peer: &
         }
         ("POST", ["api", database, table, "_cancel"]) => cancel(cluster, index, head, peer, database, table).into(),
         ("PUT" | "POST", ["api", "transaction", op]) => transaction::frontend(cluster, index, head, peer, op).await,
+        ("POST", ["api", "v1", "catalogs", ..]) => {
+            Answer::new(404, Some("text/plain"), "starrocks-standin does not model SQL over HTTP").closing().into()
+        }
         _ => Answer::new(404, Some("text/html"), "Not Found").closing().into(),
     }
 }
@@ -69,6 +72,12 @@ async fn stream_load(
     }
     if head.minor_version >= 1 && !head.expects_continue() {
         return ddl_failed("There is no 100-continue header").into();
+    }
+    // The leader plans merged loads.
+    if head.header("enable_merge_commit").eq_ignore_ascii_case("true")
+        && let Some(answer) = to_leader(cluster, index, head)
+    {
+        return answer.into();
     }
     if database.is_empty() {
         return ddl_failed("No database selected.").into();

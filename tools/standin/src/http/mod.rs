@@ -20,17 +20,17 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-pub(crate) use wire::{Answer, Connection, Head, Reply};
+pub(crate) use wire::{Answer, Connection, Head, HeadLimits, Reply};
 
 use crate::Shared;
 use crate::fault::{Action, Call, Faults, Place};
 use crate::store::Batch;
 use transaction::BackendTxn;
 
-/// `http_max_header_size` of the frontend, in bytes, with the first line.
-const FRONTEND_HEAD_BYTES_MAX: usize = 32_768 + 4096;
+/// `http_max_initial_line_length` and `http_max_header_size` of the frontend.
+const FRONTEND_HEAD: HeadLimits = HeadLimits { line: 4096, headers: 32_768 };
 /// What the backend takes; it has no documented limit.
-const BACKEND_HEAD_BYTES_MAX: usize = 1 << 20;
+const BACKEND_HEAD: HeadLimits = HeadLimits { line: 64 << 10, headers: 1 << 20 };
 /// Error logs kept.
 const ERROR_LOGS_MAX: usize = 1000;
 
@@ -150,7 +150,7 @@ pub(crate) async fn serve_frontend(listener: TcpListener, cluster: Arc<Cluster>,
         let cluster = Arc::clone(&cluster);
         async move {
             let mut connection = Connection::new(stream, peer);
-            while let Some(head) = connection.head(FRONTEND_HEAD_BYTES_MAX).await? {
+            while let Some(head) = connection.head(FRONTEND_HEAD).await? {
                 let reply = frontend::handle(&cluster, index, &head, &connection).await;
                 // The body, if any, stays unread: the connection is of no more use.
                 let reply = match reply {
@@ -173,7 +173,7 @@ pub(crate) async fn serve_backend(listener: TcpListener, cluster: Arc<Cluster>) 
         let cluster = Arc::clone(&cluster);
         async move {
             let mut connection = Connection::new(stream, peer);
-            while let Some(head) = connection.head(BACKEND_HEAD_BYTES_MAX).await? {
+            while let Some(head) = connection.head(BACKEND_HEAD).await? {
                 let reply = backend::handle(&cluster, &head, &mut connection).await?;
                 if !connection.reply(&head, reply).await? {
                     break;

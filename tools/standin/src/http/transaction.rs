@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::answer::{Fields, backend_json, frontend_failed, unauthorized};
 use super::backend::{
-    Body, MEMORY_TEXT, PUBLISH_TIMEOUT_TEXT, SHUTTING_DOWN_TEXT, Taken, check_size, counter, is_published, millis,
-    now_micros, parse, rejected_path, take_body,
+    Body, MEMORY_TEXT, PUBLISH_TIMEOUT_TEXT, SHUTTING_DOWN_TEXT, TOO_LONG_TEXT, Taken, check_size, counter,
+    is_published, millis, now_micros, parse, rejected_path, take_body,
 };
 use super::frontend::{to_backend, to_leader};
 use super::{Answer, Cluster, Connection, Head, Reply, lock};
@@ -483,6 +483,10 @@ impl BackendCall<'_> {
                 let text = "receive body don't equal with body bytes";
                 self.roll_back(text);
                 return Ok(Err(self.answer("INTERNAL_ERROR", text)));
+            }
+            Ok(Taken::TooLong) => {
+                self.roll_back(TOO_LONG_TEXT);
+                return Ok(Err(self.answer("INTERNAL_ERROR", TOO_LONG_TEXT).closing()));
             }
             Err(error) => {
                 self.roll_back("Cancelled");

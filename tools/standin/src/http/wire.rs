@@ -14,6 +14,10 @@ use tokio::net::TcpStream;
 
 const MAX_HEADERS: usize = 100;
 const READ_BYTES: usize = 1 << 20;
+/// Longest line of a chunked body's framing: a size with its extensions, or a trailer.
+const CHUNK_LINE_BYTES_MAX: usize = 8 << 10;
+/// Most trailers behind a chunked body.
+const TRAILERS_MAX: usize = 100;
 
 /// A request without its body.
 #[derive(Debug)]
@@ -28,6 +32,27 @@ pub(crate) struct Head {
     headers: Vec<(String, String)>,
     /// 1 for HTTP/1.1.
     pub(crate) minor_version: u8,
+}
+
+/// Most bytes of a head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadLimits {
+    /// Of the first line.
+    pub(crate) line: usize,
+    /// Of all headers.
+    pub(crate) headers: usize,
+}
+
+impl HeadLimits {
+    fn check(self, head: &Head, bytes: usize) -> io::Result<()> {
+        // Method, path and `HTTP/1.1` with a blank between them.
+        let line = head.method.len() + head.target.len() + 10;
+        if line > self.line || bytes.saturating_sub(line) > self.headers { Err(too_long()) } else { Ok(()) }
+    }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the head is too long")
 }
 
 /// How a request says its body ends.
@@ -127,6 +152,16 @@ pub(crate) enum Reply {
     Hang,
 }
 
+impl Reply {
+    /// The connection ends with the answer.
+    pub(crate) fn closing(self) -> Reply {
+        match self {
+            Reply::Answer(answer) => Reply::Answer(answer.closing()),
+            other => other,
+        }
+    }
+}
+
 impl From<Answer> for Reply {
     fn from(answer: Answer) -> Reply {
         Reply::Answer(answer)
@@ -150,14 +185,20 @@ impl Connection {
     }
 
     /// The next request's head; `None` when the client is done. A head that is no HTTP is an error.
-    pub(crate) async fn head(&mut self, bytes_max: usize) -> io::Result<Option<Head>> {
+    pub(crate) async fn head(&mut self, limits: HeadLimits) -> io::Result<Option<Head>> {
+        let mut seen = 0;
         loop {
-            if let Some((head, taken)) = parse_head(&self.buffer[self.used..self.filled])? {
+            // A head ends with a line: without a new one there is nothing to parse again.
+            let unread = &self.buffer[self.used..self.filled];
+            let worth = seen == 0 || memchr::memchr(b'\n', &unread[seen..]).is_some();
+            seen = unread.len();
+            if worth && let Some((head, taken)) = parse_head(unread)? {
                 self.used += taken;
+                limits.check(&head, taken)?;
                 return Ok(Some(head));
             }
-            if self.filled - self.used > bytes_max {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too long"));
+            if seen > limits.line.saturating_add(limits.headers) {
+                return Err(too_long());
             }
             if self.fill().await? == 0 {
                 return Ok(None);
@@ -183,7 +224,7 @@ impl Connection {
             if self.used == self.filled && self.fill().await? == 0 {
                 return Ok(false);
             }
-            let end = self.filled.min(self.used + usize::try_from(left).unwrap_or(usize::MAX));
+            let end = self.filled.min(self.used.saturating_add(usize::try_from(left).unwrap_or(usize::MAX)));
             let go_on = take(&self.buffer[self.used..end]);
             left -= (end - self.used) as u64;
             self.used = end;
@@ -201,8 +242,12 @@ impl Connection {
             let size = std::str::from_utf8(digits).ok().and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
             let size = size.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a chunk without a size"))?;
             if size == 0 {
-                while self.line().await?.is_some_and(|trailer| !trailer.is_empty()) {}
-                return Ok(true);
+                for _ in 0..TRAILERS_MAX {
+                    if self.line().await?.is_none_or(|trailer| trailer.is_empty()) {
+                        return Ok(true);
+                    }
+                }
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "too many trailers"));
             }
             if !self.counted(size, take).await? || self.line().await?.is_none() {
                 return Ok(false);
@@ -216,6 +261,9 @@ impl Connection {
                 let line = self.buffer[self.used..self.used + end].trim_ascii_end().to_vec();
                 self.used += end + 1;
                 return Ok(Some(line));
+            }
+            if self.filled - self.used > CHUNK_LINE_BYTES_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of the chunked framing is too long"));
             }
             if self.fill().await? == 0 {
                 return Ok(None);
@@ -314,7 +362,20 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
         minor_version: request.version.unwrap_or(1),
         target,
     };
+    check_lengths(&head)?;
     Ok(Some((head, taken)))
+}
+
+/// A length that is no number, or two that differ, leave no way to tell where the next request begins.
+fn check_lengths(head: &Head) -> io::Result<()> {
+    let mut lengths = head.headers.iter().filter(|(name, _)| name == "content-length").map(|(_, value)| value);
+    let Some(first) = lengths.next() else { return Ok(()) };
+    let number = first.bytes().all(|byte| byte.is_ascii_digit()) && first.parse::<u64>().is_ok();
+    if number && lengths.all(|other| other == first) {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the Content-Length is not one number"))
+    }
 }
 
 fn reason(status: u16) -> &'static str {

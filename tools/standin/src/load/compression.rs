@@ -2,6 +2,9 @@
 
 use std::io::Read;
 
+/// Longest body a compressed one may expand to; a StarRocks backend ends at its memory limit.
+const EXPANDED_BYTES_MAX: u64 = 2 << 30;
+
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -33,15 +36,43 @@ impl Compression {
 
     /// The body as it was before compression.
     pub fn expand(self, body: Vec<u8>) -> Result<Vec<u8>, String> {
-        let mut out = Vec::new();
-        let read = match self {
+        self.expand_within(body, EXPANDED_BYTES_MAX)
+    }
+
+    fn expand_within(self, body: Vec<u8>, max: u64) -> Result<Vec<u8>, String> {
+        let failed = |error: std::io::Error| format!("Failed to decompress the body: {error}");
+        let decoder: Box<dyn Read + '_> = match self {
             Compression::None => return Ok(body),
-            Compression::Gzip => flate2::read::MultiGzDecoder::new(&*body).read_to_end(&mut out),
-            Compression::Deflate => flate2::read::ZlibDecoder::new(&*body).read_to_end(&mut out),
-            Compression::Lz4Frame => lz4_flex::frame::FrameDecoder::new(&*body).read_to_end(&mut out),
-            Compression::Zstd => zstd::stream::read::Decoder::new(&*body).and_then(|mut d| d.read_to_end(&mut out)),
+            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(&*body)),
+            Compression::Deflate => Box::new(flate2::read::ZlibDecoder::new(&*body)),
+            Compression::Lz4Frame => Box::new(lz4_flex::frame::FrameDecoder::new(&*body)),
+            Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(&*body).map_err(failed)?),
         };
-        read.map_err(|error| format!("Failed to decompress the body: {error}"))?;
+        let mut out = Vec::new();
+        decoder.take(max.saturating_add(1)).read_to_end(&mut out).map_err(failed)?;
+        if out.len() as u64 > max {
+            return Err(format!("starrocks-standin does not model bodies that expand beyond {max} bytes"));
+        }
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_small_body_does_not_expand_without_limit() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let gzip = encoder.write_all(&[b' '; 100_000]).and_then(|()| encoder.finish()).expect("gzip");
+        let zstd = zstd::stream::encode_all(&[b' '; 100_000][..], 1).expect("zstd");
+        for (compression, body) in [(Compression::Gzip, gzip), (Compression::Zstd, zstd)] {
+            let fits = compression.expand_within(body.clone(), 100_000).expect("as large as allowed");
+            assert_eq!(fits.len(), 100_000);
+            let refused = compression.expand_within(body, 99_999).expect_err("one byte too many");
+            assert!(refused.contains("does not model bodies that expand beyond"), "{refused}");
+        }
     }
 }

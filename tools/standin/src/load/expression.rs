@@ -8,6 +8,9 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::columns::{split_top_level, unquoted};
 
+/// Deepest nesting of calls.
+const DEPTH_MAX: usize = 16;
+
 /// An expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expression {
@@ -35,6 +38,11 @@ pub(super) enum BinaryCoding {
 
 impl Expression {
     pub(super) fn parse(text: &str) -> Result<Expression, String> {
+        Expression::parse_within(text, DEPTH_MAX)
+    }
+
+    /// `depth`: how many calls may still lie within each other.
+    fn parse_within(text: &str, depth: usize) -> Result<Expression, String> {
         let text = text.trim();
         let quoted = |quote: char| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
         if let Some(inside) = quoted('\'').or_else(|| quoted('"')) {
@@ -49,7 +57,8 @@ impl Expression {
         if let Some((name, rest)) = text.split_once('(')
             && let Some(arguments) = rest.strip_suffix(')')
         {
-            return call(name.trim(), arguments);
+            let inner = depth.checked_sub(1).ok_or("starrocks-standin does not model expressions as deep as this")?;
+            return call(name.trim(), arguments, inner);
         }
         if text.starts_with('`') || text.chars().all(|c| c.is_alphanumeric() || c == '_') && !text.is_empty() {
             return Ok(Expression::Field(unquoted(text)));
@@ -91,12 +100,14 @@ impl Expression {
     }
 }
 
-fn call(name: &str, arguments: &str) -> Result<Expression, String> {
+fn call(name: &str, arguments: &str, depth: usize) -> Result<Expression, String> {
     let arguments = split_top_level(arguments, ',');
     match (name.to_ascii_lowercase().as_str(), arguments.as_slice()) {
-        ("to_binary", [value]) => Ok(Expression::ToBinary(Box::new(Expression::parse(value)?), BinaryCoding::Hex)),
+        ("to_binary", [value]) => {
+            Ok(Expression::ToBinary(Box::new(Expression::parse_within(value, depth)?), BinaryCoding::Hex))
+        }
         ("to_binary", [value, coding]) => {
-            let coding = match Expression::parse(coding)? {
+            let coding = match Expression::parse_within(coding, depth)? {
                 Expression::Text(text) => match text.to_ascii_lowercase().as_str() {
                     "encode64" => BinaryCoding::Encode64,
                     "utf8" => BinaryCoding::Utf8,
@@ -104,9 +115,9 @@ fn call(name: &str, arguments: &str) -> Result<Expression, String> {
                 },
                 _ => return Err("to_binary wants a constant format".to_string()),
             };
-            Ok(Expression::ToBinary(Box::new(Expression::parse(value)?), coding))
+            Ok(Expression::ToBinary(Box::new(Expression::parse_within(value, depth)?), coding))
         }
-        ("parse_json", [value]) => Ok(Expression::ParseJson(Box::new(Expression::parse(value)?))),
+        ("parse_json", [value]) => Ok(Expression::ParseJson(Box::new(Expression::parse_within(value, depth)?))),
         _ => Err(format!("starrocks-standin does not model the function {name} in columns")),
     }
 }

@@ -72,6 +72,8 @@ impl Plan {
         let list = ColumnList::parse_if_any(&request.columns)?;
         let takes_op = table.model == TableModel::Primary;
         let (fields, computed) = match list {
+            // Expressions alone name no field of the source.
+            Some(list) if list.fields.is_empty() => (implicit_fields(&table), list.computed),
             Some(list) => (list.fields, list.computed),
             None => (implicit_fields(&table), Vec::new()),
         };
@@ -176,6 +178,11 @@ fn feeds(
     if request.partial_update && table.model != TableModel::Primary {
         return Err("Only primary key table support partial update".to_string());
     }
+    let row_store =
+        table.properties.get("storage_type").is_some_and(|kind| kind.eq_ignore_ascii_case("column_with_row"));
+    if partial && request.column_mode && row_store {
+        return Err("column with row table only support row mode partial update".to_string());
+    }
     let mut listed = Vec::new();
     let mut feeds = Vec::with_capacity(table.columns.len());
     for (at, column) in table.columns.iter().enumerate() {
@@ -227,11 +234,8 @@ fn op_feed(fields: &[String], computed: &[(String, Expression)]) -> Result<OpFee
             "delete" => Ok(OpFeed::Constant(1)),
             _ => Err(format!("load op type string not supported: {text}")),
         },
-        Some(Expression::Number(text)) => match text.as_str() {
-            "0" => Ok(OpFeed::Constant(0)),
-            "1" => Ok(OpFeed::Constant(1)),
-            _ => Err(constant.to_string()),
-        },
+        // Any integer passes; what is neither 0 nor 1 is treated as it would be in a row.
+        Some(Expression::Number(text)) => text.parse().map(OpFeed::Constant).map_err(|_| constant.to_string()),
         Some(Expression::Field(name)) => {
             let at = fields.iter().position(|field| field.eq_ignore_ascii_case(name));
             at.map(OpFeed::Field).ok_or_else(|| constant.to_string())
@@ -252,7 +256,13 @@ fn merge_condition(request: &LoadRequest, table: &TableDef, mode: &WriteMode) ->
     if table.model != TableModel::Primary {
         return Err(format!("Conditional update only support primary key table {}", table.name));
     }
-    let missing = || format!("Merge condition column {name} does not exist. Please check the load columns");
+    let missing = || {
+        format!(
+            "Merge condition column {name} does not exist. If you are doing partial update with condition update, please \
+             check condition column is in the given update columns. Otherwise please check condition column is in table {}",
+            table.name
+        )
+    };
     let at = table.column_index(name).ok_or_else(missing)?;
     let column = &table.columns[at];
     if column.key {
@@ -264,9 +274,10 @@ fn merge_condition(request: &LoadRequest, table: &TableDef, mode: &WriteMode) ->
         return Err(missing());
     }
     match column.ty {
-        SrType::Char(_) | SrType::Varchar(_) | SrType::Json | SrType::VarBinary(_) | SrType::Array(_) => {
-            Err(format!("Merge condition column {name} does not support type {}", column.ty.error_name()))
+        SrType::Char(_) | SrType::Varchar(_) | SrType::Json | SrType::VarBinary(_) => {
+            Err("Merge condition column has invalid type maybe bitmap/hll/percentile/json/varchar!".to_string())
         }
+        SrType::Array(_) => Err("starrocks-standin does not model an ARRAY as merge condition".to_string()),
         _ => Ok(Some(at)),
     }
 }

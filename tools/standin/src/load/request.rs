@@ -47,6 +47,8 @@ pub struct LoadRequest {
     pub max_filter_ratio: f64,
     /// `partial_update`.
     pub partial_update: bool,
+    /// `partial_update_mode` is `column`; every other word is row mode.
+    pub column_mode: bool,
     /// `merge_condition`; empty if absent.
     pub merge_condition: String,
     /// `log_rejected_record_num`: -1 = all.
@@ -78,6 +80,7 @@ impl LoadRequest {
             strict_mode: strict_mode(&header("strict_mode"))?,
             max_filter_ratio: ratio(&header("max_filter_ratio"))?,
             partial_update: flag("partial_update"),
+            column_mode: header("partial_update_mode").eq_ignore_ascii_case("column"),
             merge_condition: header("merge_condition"),
             log_rejected_record_num: number(&header("log_rejected_record_num"), 0, "Invalid log_rejected_record_num")?,
             timeout_s: match header("timeout").as_str() {

@@ -13,6 +13,8 @@ use crate::store::{Batch, Cell, ColumnDef, Counts, KEY_BYTES_MAX, Row, RowOp, Sr
 
 /// Lines kept in the error log of one load.
 const ERROR_LINES_MAX: usize = 50;
+/// Bytes kept of a reason and of a row in the error log.
+const ERROR_BYTES_MAX: usize = 4096;
 
 /// One field of one source row.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +57,8 @@ impl<'p> RowSink<'p> {
         self.counts.total += 1;
         self.counts.filtered += 1;
         if self.error_lines.len() < ERROR_LINES_MAX {
-            self.error_lines.push(format!("Error: {reason}. Row: {}", String::from_utf8_lossy(raw)));
+            let cut = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(ERROR_BYTES_MAX)]).into_owned();
+            self.error_lines.push(format!("Error: {}. Row: {}", cut(reason.as_bytes()), cut(raw)));
         }
     }
 

@@ -42,6 +42,7 @@ pub fn cell_from_json(ty: &SrType, token: Token<'_>) -> Result<Cell, Invalid> {
         (SrType::Array(element), Token::Array(raw)) => array_cell(element, raw),
         (SrType::Array(_), _) => Err(Invalid::Unreadable),
         (SrType::Boolean, Token::Bool(value)) => Ok(Cell::Bool(value)),
+        (SrType::Boolean, Token::Text(_)) => boolean_word(&raw_text(token)?).map(Cell::Bool),
         (
             SrType::Boolean
             | SrType::TinyInt
@@ -204,15 +205,19 @@ fn array_cell(element: &SrType, raw: &[u8]) -> Result<Cell, Invalid> {
     Ok(Cell::Array(cells.into()))
 }
 
+/// `true`, `false` or a number.
 fn boolean(bytes: &[u8]) -> Result<bool, Invalid> {
+    boolean_word(bytes).or_else(|_| float(bytes).map(|value| value != 0.0))
+}
+
+/// `true`, `false` or an integer: what a string of a JSON body may say.
+fn boolean_word(bytes: &[u8]) -> Result<bool, Invalid> {
     let text = bytes.trim_ascii();
-    if text.eq_ignore_ascii_case(b"true") {
-        return Ok(true);
+    match text {
+        _ if text.eq_ignore_ascii_case(b"true") => Ok(true),
+        _ if text.eq_ignore_ascii_case(b"false") => Ok(false),
+        _ => ascii(text)?.parse::<i64>().map(|value| value != 0).map_err(|_| Invalid::Unreadable),
     }
-    if text.eq_ignore_ascii_case(b"false") {
-        return Ok(false);
-    }
-    float(text).map(|value| value != 0.0)
 }
 
 /// Integers; a fraction is cut off in silence.
@@ -427,6 +432,8 @@ mod tests {
             (&SrType::Boolean, "2", Some("1"), "non-zero is true"),
             (&SrType::Boolean, r#""FALSE""#, Some("0"), "text, any case"),
             (&SrType::Boolean, r#""yes""#, None, "no other words"),
+            (&SrType::Boolean, r#""-1""#, Some("1"), "an integer as text"),
+            (&SrType::Boolean, r#""nan""#, None, "no other number as text"),
             (&SrType::TinyInt, "127", Some("127"), "the largest"),
             (&SrType::TinyInt, "128", None, "overflow"),
             (&SrType::Int, "2147483647.3", Some("2147483647"), "the fraction is cut off"),

@@ -11,6 +11,8 @@ const TABLE: &str = "(id INT NOT NULL, v VARCHAR(10) NULL) PRIMARY KEY (id) DIST
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Login {
     Right,
+    /// `user@cluster`.
+    Cluster,
     Wrong,
     None,
 }
@@ -55,7 +57,7 @@ const CASES: &[Case] = &[
         path: "/api/DB/t/_stream_load",
         headers: &[("Expect", "100-continue")],
         status: 401,
-        holds: &["Access denied for "],
+        holds: &["Access denied for ", "www-authenticate: Basic realm=\"\"", r#""status":"FAILED""#, r#""message":"#],
         closes: false,
     },
     Case {
@@ -66,7 +68,10 @@ const CASES: &[Case] = &[
         path: "/api/DB/t/_stream_load",
         headers: &[],
         status: 200,
-        holds: &[r#""Status": "FAILED""#, "There is no 100-continue header"],
+        holds: &[
+            "\n  \"Status\": \"FAILED\"",
+            "\n  \"Message\": \"class com.starrocks.common.DdlException: There is no 100-continue header\"",
+        ],
         closes: true,
     },
     Case {
@@ -77,8 +82,63 @@ const CASES: &[Case] = &[
         path: "/api/DB/t/_stream_load?x=1%20y",
         headers: &[("Expect", "100-continue")],
         status: 307,
-        holds: &["location: http://", "/t/_stream_load?x=1%20y", "connection: close"],
+        holds: &["location: http://", "/t/_stream_load?x=1%20y", "connection: close", "content-type: text/html"],
         closes: true,
+    },
+    Case {
+        name: "what is not ASCII in the path is percent-encoded in Location",
+        source: "StarRocks source RestBaseAction.java: URI.toASCIIString (3.5)",
+        login: Login::Right,
+        method: "PUT",
+        path: "/api/DB/数/_stream_load",
+        headers: &[("Expect", "100-continue")],
+        status: 307,
+        holds: &["/%E6%95%B0/_stream_load"],
+        closes: true,
+    },
+    Case {
+        name: "a user's cluster is dropped",
+        source: "StarRocks source BaseAction.java (3.5)",
+        login: Login::Cluster,
+        method: "PUT",
+        path: "/api/DB/t/_stream_load",
+        headers: &[("Expect", "100-continue")],
+        status: 307,
+        holds: &["location: http://"],
+        closes: true,
+    },
+    Case {
+        name: "a load without a database",
+        source: "StarRocks source LoadAction.java (3.5)",
+        login: Login::Right,
+        method: "PUT",
+        path: "/api//t/_stream_load",
+        headers: &[("Expect", "100-continue")],
+        status: 200,
+        holds: &[r#""Status": "FAILED""#, "No database selected."],
+        closes: true,
+    },
+    Case {
+        name: "a load without a table",
+        source: "StarRocks source LoadAction.java (3.5)",
+        login: Login::Right,
+        method: "PUT",
+        path: "/api/DB//_stream_load",
+        headers: &[("Expect", "100-continue")],
+        status: 200,
+        holds: &[r#""Status": "FAILED""#, "No table selected."],
+        closes: true,
+    },
+    Case {
+        name: "credentials are asked for before the 100-continue header",
+        source: "StarRocks source LoadAction.java (3.5)",
+        login: Login::None,
+        method: "PUT",
+        path: "/api/DB/t/_stream_load",
+        headers: &[],
+        status: 401,
+        holds: &["Need auth information."],
+        closes: false,
     },
     Case {
         name: "the frontend checks no label, format or table shape",
@@ -99,7 +159,7 @@ const CASES: &[Case] = &[
         path: "/api/health",
         headers: &[],
         status: 200,
-        holds: &[r#""status":"OK""#, r#""online_backend_num":"#],
+        holds: &[r#""status":"OK""#, r#""online_backend_num":"#, r#""total_backend_num":"#],
         closes: false,
     },
     Case {
@@ -110,7 +170,7 @@ const CASES: &[Case] = &[
         path: "/api/v2/feature",
         headers: &[],
         status: 200,
-        holds: &[r#""version":"#],
+        holds: &[r#""version":"#, r#""features":"#, r#""status":"#],
         closes: false,
     },
     Case {
@@ -193,6 +253,7 @@ async fn the_frontend_answers_as_starrocks_does() {
 async fn check(target: &Target, case: &Case) {
     let authorization = match case.login {
         Login::Right => target.authorization(),
+        Login::Cluster => target.authorization_of("@default_cluster"),
         Login::Wrong => "Basic bm9ib2R5Ondyb25n".to_owned(),
         Login::None => String::new(),
     };
@@ -206,8 +267,9 @@ async fn check(target: &Target, case: &Case) {
     let response = client.response().await.unwrap_or_else(|| panic!("{}: no answer", case.name));
     let (name, source) = (case.name, case.source);
     assert_eq!(response.status, case.status, "{name} [{source}]: {response:?}");
-    let mut text: String =
-        ["www-authenticate", "location", "connection"].map(|h| format!("{h}: {}\n", response.header(h))).concat();
+    let mut text: String = ["www-authenticate", "location", "connection", "content-type"]
+        .map(|h| format!("{h}: {}\n", response.header(h)))
+        .concat();
     text.push_str(&response.body);
     for part in case.holds {
         assert!(text.contains(part), "{name} [{source}]: {part:?} is not in {text}");
@@ -463,16 +525,24 @@ async fn a_follower_sends_leader_calls_to_the_leader() {
     let database = target.database.clone();
     let backend_address = format!("127.0.0.1:{}", server.ports().be_http);
     let (load, state) = (format!("/api/{database}/t/_stream_load"), format!("/api/{database}/get_load_state?label=l"));
+    let merged = format!("{load}?merged");
     let cancel = format!("/api/{database}/t/_cancel?label=l");
     let rows = [
         ("PUT", load.as_str(), &backend_address, "an ordinary load goes to a backend at once"),
+        ("PUT", &merged, &leader, "a load to be merged goes to the leader"),
         ("POST", "/api/transaction/begin", &leader, "a transaction goes to the leader"),
         ("GET", &state, &leader, "a label's state goes to the leader"),
         ("POST", &cancel, &leader, "a cancel goes to the leader"),
     ];
     for (method, path, to, why) in rows {
-        let headers =
-            [("Authorization", authorization.as_str()), ("Expect", "100-continue"), ("db", &database), ("label", "l")];
+        let merge = if path.ends_with("?merged") { "true" } else { "false" };
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Expect", "100-continue"),
+            ("db", &database),
+            ("label", "l"),
+            ("enable_merge_commit", merge),
+        ];
         let response = request(&follower, method, path, &headers, b"").await.expect(why);
         assert_eq!(response.status, 307, "{why}");
         assert_eq!(&response.location().0, to, "{why}");
@@ -481,4 +551,38 @@ async fn a_follower_sends_leader_calls_to_the_leader() {
     let headers = [("Authorization", authorization.as_str())];
     let response = request(&leader, "GET", &state, &headers, b"").await.expect("the old leader redirects");
     assert_eq!(response.location().0, follower, "after a change of the leader");
+}
+
+#[tokio::test]
+async fn the_backend_knows_few_paths() {
+    // StarRocks source: the backend's HTTP server answers 404 to a path nobody has registered (3.5).
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    let (address, _) = backend(&target).await;
+    let authorization = target.authorization();
+    for path in ["/api/nonsense", "/api/d/t/nonsense"] {
+        let response = request(&address, "PUT", path, &[("Authorization", &authorization)], b"{}").await;
+        assert_eq!(response.expect("an answer").status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn heads_that_are_too_long_for_the_frontend() {
+    // StarRocks source Config.java: http_max_initial_line_length 4096, http_max_header_size 32768. How the server says no
+    // is in doubt; that it does not redirect is not.
+    let target = Target::new().await;
+    target.create("t", TABLE).await;
+    let path = format!("/api/{}/t/_stream_load", target.database);
+    let authorization = target.authorization();
+    let (long, longest) = ("x".repeat(5000), "x".repeat(40_000));
+    let rows = [
+        (path.clone(), long.as_str(), true, "a header of 5000 bytes"),
+        (path.clone(), longest.as_str(), false, "headers of 40000 bytes"),
+        (format!("{path}?{long}"), "", false, "a first line of 5000 bytes"),
+    ];
+    for (path, columns, redirected, why) in rows {
+        let headers = [("Authorization", authorization.as_str()), ("Expect", "100-continue"), ("columns", columns)];
+        let response = request(&target.frontend, "PUT", &path, &headers, b"").await;
+        assert_eq!(response.is_some_and(|response| response.status == 307), redirected, "{why}");
+    }
 }

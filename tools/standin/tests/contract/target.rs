@@ -87,7 +87,12 @@ impl Target {
     }
 
     pub(crate) fn authorization(&self) -> String {
-        let coded = base64::prelude::BASE64_STANDARD.encode(format!("{}:{}", self.user, self.password));
+        self.authorization_of("")
+    }
+
+    /// With something behind the user's name.
+    pub(crate) fn authorization_of(&self, suffix: &str) -> String {
+        let coded = base64::prelude::BASE64_STANDARD.encode(format!("{}{suffix}:{}", self.user, self.password));
         format!("Basic {coded}")
     }
 
@@ -107,6 +112,12 @@ impl Target {
         for statement in statements {
             conn.query_drop(*statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
+    }
+
+    /// The error of a statement that must fail.
+    pub(crate) async fn refused(&self, statement: &str) -> String {
+        let answer = self.connect().await.query_drop(statement).await;
+        answer.expect_err(statement).to_string()
     }
 
     /// `CREATE TABLE` in the target's database; `rest` follows the name.

@@ -1,6 +1,9 @@
 //! What only the stand-in can do: faults to order, going down, the control port, state on disk, throwing rows away.
 //!
+//! `hostile` is about clients that mean harm.
 //! Start at `faults`.
+
+mod hostile;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
