@@ -126,8 +126,31 @@ fn text_width(ty: &ColumnType) -> Option<u32> {
         ColumnType::Timestamp => Some(31),
         ColumnType::TimestampTz => Some(34),
         ColumnType::Uuid => Some(36),
+        ColumnType::UInt32 => Some(10),
+        ColumnType::UInt64 => Some(20),
+        ColumnType::Money => Some(27),
+        ColumnType::Name | ColumnType::Enum => Some(63),
+        ColumnType::Byte => Some(4),
+        ColumnType::Time => Some(15),
+        ColumnType::TimeTz => Some(24),
+        ColumnType::Interval => Some(128),
+        ColumnType::Bit { digits } | ColumnType::VarBit { digits: Some(digits) } => Some((*digits).min(VARCHAR_MAX)),
+        ColumnType::Inet => Some(50),
+        ColumnType::MacAddr => Some(17),
+        ColumnType::MacAddr8 => Some(23),
+        ColumnType::LogPosition => Some(17),
         ColumnType::Numeric { digits: None }
         | ColumnType::Text
+        | ColumnType::TextIgnoringCase
+        | ColumnType::VarBit { digits: None }
+        | ColumnType::Xml
+        | ColumnType::Array { .. }
+        | ColumnType::Composite
+        | ColumnType::Range
+        | ColumnType::Multirange
+        | ColumnType::Hstore
+        | ColumnType::Vector
+        | ColumnType::Geometry
         | ColumnType::Varchar { chars: None }
         | ColumnType::Json
         | ColumnType::Jsonb
@@ -172,12 +195,7 @@ pub(super) fn created(ty: &ColumnType, key: bool) -> Target {
             _ => text(ty),
         },
         ColumnType::Json | ColumnType::Jsonb => Target::Json,
-        ColumnType::Text
-        | ColumnType::Varchar { .. }
-        | ColumnType::Char { .. }
-        | ColumnType::Uuid
-        | ColumnType::Bytea
-        | ColumnType::Other(_) => text(ty),
+        _ => text(ty),
     }
 }
 
