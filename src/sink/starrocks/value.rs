@@ -204,6 +204,8 @@ impl Writer {
             Writer::Int(bits) => int(bits, text, out)?,
             Writer::Float => match text {
                 b"NaN" | b"Infinity" | b"-Infinity" => quoted(text, out),
+                // Without a point it is the integer 0, which has no sign.
+                b"-0" => out.extend_from_slice(b"-0.0"),
                 _ if number::is_json(text) => out.extend_from_slice(text),
                 _ => return Err(Unfit::Malformed),
             },
@@ -418,7 +420,7 @@ mod tests {
             (big, "9223372036854775808", Err(OutOfRange)),
             (large, "-170141183460469231731687303715884105728", Ok("\"-170141183460469231731687303715884105728\"")),
             (Writer::Float, "1.5e-07", Ok("1.5e-07")),
-            (Writer::Float, "-0", Ok("-0")),
+            (Writer::Float, "-0", Ok("-0.0")),
             (Writer::Float, "NaN", Ok("\"NaN\"")),
             (Writer::Float, "-Infinity", Ok("\"-Infinity\"")),
             (Writer::Float, "1,5", Err(Malformed)),
