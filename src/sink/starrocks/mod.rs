@@ -7,10 +7,14 @@
 //! (`pipeline`). Start at [`StarRocks`] in `sink`; `stream_load` is the wire, `encode` the body, `verdict` the judgement.
 
 mod answer;
+mod array;
 mod date;
 mod ddl;
+mod element;
 mod encode;
 mod escape;
+mod fit;
+mod hstore;
 mod http;
 mod label;
 mod leftovers;
@@ -18,6 +22,7 @@ mod number;
 mod options;
 mod plan;
 mod prepare;
+mod quoted;
 mod reasons;
 mod redirect;
 mod setup;
@@ -25,14 +30,18 @@ mod sink;
 mod sql;
 mod stream_load;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
 mod truncate;
 mod types;
+mod types_page;
 mod value;
 mod verdict;
 
 pub use options::{
-    BadValue, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, Options, SinkUrl,
+    ArrayAs, BadValue, ByteaAs, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, JsonAs,
+    NumericAs, Options, SinkUrl, TypeRules,
 };
 pub use sink::StarRocks;
+pub use types_page::types_page;

@@ -46,6 +46,7 @@ pub use checkpoints::PgCheckpoints;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
+pub use types::type_names;
 
 /// What the source needs to know.
 #[derive(Clone, Debug)]
