@@ -139,6 +139,25 @@ async fn every_type_arrives_as_itself() {
     let world = World::new(&format!("{EXTENSIONS} {}", all_columns())).await;
     let sidecar = world.streaming().await;
     world.sql(&all_rows()).await;
+    let described = world.target("DESC shop.everything").await;
+    let kinds = [
+        ("money", "decimal(19,2)"),
+        ("ext.citext", "varchar(1048576)"),
+        ("mood", "varchar(63)"),
+        ("xid8", "largeint"),
+        ("price", "decimal(10,2)"),
+        ("net_price", "decimal(10,2)"),
+        ("label", "varchar(120)"),
+        ("prices", "json"),
+        ("ext.hstore", "json"),
+        ("net_price[]", "json"),
+        ("place", "varchar(1048576)"),
+    ];
+    for (name, want) in kinds {
+        let at = VALUES.iter().position(|(ty, _)| *ty == name).unwrap();
+        let column = format!("c{at} {want} ");
+        assert!(described.iter().any(|row| row.to_lowercase().starts_with(&column)), "{name}: {column}{described:?}");
+    }
     let rows = VALUES.iter().map(|(_, values)| values.len()).sum::<usize>() + 3;
     assert_eq!(world.equal(&sidecar).await, rows);
     let moved = VALUES.iter().enumerate().map(|(at, (_, values))| format!("c{at} = {}", values[values.len() - 1]));
