@@ -15,8 +15,8 @@ use super::env::{Origin, Reading};
 use super::problem::{Problem, Problems};
 use super::value::{parse_address, parse_duration, parse_host_map, parse_hosts, parse_size, print_size};
 use super::vars::{Fallback, VARS, var};
-use super::{LogFormat, LogOptions, Settings, effective};
-use crate::sink::starrocks::{self, BadValue, DEFAULT_SQL_PORT, DeleteMode, SinkUrl};
+use super::{LogFormat, LogOptions, Settings, bad_values, effective};
+use crate::sink::starrocks::{self, DEFAULT_SQL_PORT, DeleteMode, Policies, SinkUrl};
 use crate::source::postgres::{self, ConnectOptions, ReplicaIdentity, TablePattern};
 use crate::{engine, grpc, pipeline};
 
@@ -58,8 +58,8 @@ struct Values {
     delete_mode: Option<DeleteModeWord>,
     audit_columns: bool,
     audit_column_prefix: String,
-    #[serde(with = "BadValueWord")]
-    on_bad_value: BadValue,
+    #[serde(deserialize_with = "policies")]
+    on_bad_value: Policies,
     flush_size: u64,
     #[serde(default, deserialize_with = "some_size")]
     flush_bytes: Option<u64>,
@@ -95,13 +95,6 @@ enum DeleteModeWord {
     Hard,
 }
 
-#[derive(Deserialize)]
-#[serde(remote = "BadValue", rename_all = "lowercase")]
-enum BadValueWord {
-    Block,
-    Null,
-}
-
 /// Reads a text with one of the grammars.
 fn by<'de, D: Deserializer<'de>, T>(from: D, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, D::Error> {
     parse(&String::deserialize(from)?).map_err(de::Error::custom)
@@ -125,6 +118,10 @@ fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
 
 fn host_map<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
     by(from, parse_host_map)
+}
+
+fn policies<'de, D: Deserializer<'de>>(from: D) -> Result<Policies, D::Error> {
+    by(from, bad_values::parse)
 }
 
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
@@ -485,6 +482,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Effective, HIDDEN};
+    use crate::sink::starrocks::{BadClass, Policy};
 
     const MINIMAL: &[(&str, &str)] = &[
         ("SOURCE_URL", "postgres://app@pg:5432/shop?sslmode=disable"),
@@ -538,7 +536,8 @@ mod tests {
         assert_eq!((sink.user.as_str(), sink.database.as_str(), sink.sql_port), ("loader", "shop", 9030));
         assert_eq!((sink.password.expose_secret(), sink.password_file), ("", None));
         assert_eq!((sink.delete_mode, sink.audit_prefix.as_deref()), (DeleteMode::Soft, Some("sluice_")));
-        assert_eq!((sink.on_bad_value, sink.create_tables, sink.replication_num), (BadValue::Block, true, None));
+        assert_eq!((sink.create_tables, sink.replication_num), (true, None));
+        assert_eq!(sink.on_bad_value, Policies::all(Policy::Block));
         assert_eq!(
             (engine.memory_budget, engine.flush.flush_bytes, engine.flush.flush_rows),
             (64 << 20, 16 << 20, 500_000)
@@ -605,7 +604,7 @@ mod tests {
             ("SINK_REPLICATION_NUM", "1"),
             ("DELETE_MODE", "hard"),
             ("AUDIT_COLUMN_PREFIX", "a_"),
-            ("ON_BAD_VALUE", "null"),
+            ("ON_BAD_VALUE", "Null, numeric_range=clamp"),
             ("FLUSH_SIZE", "10"),
             ("FLUSH_BYTES", "1MiB"),
             ("FLUSH_INTERVAL_MS", "5"),
@@ -633,7 +632,9 @@ mod tests {
             (3, Duration::from_secs(30), Duration::from_millis(500))
         );
         assert_eq!((sink.create_tables, sink.replication_num, sink.delete_mode), (false, Some(1), DeleteMode::Hard));
-        assert_eq!((sink.audit_prefix.as_deref(), sink.on_bad_value), (Some("a_"), BadValue::Null));
+        assert_eq!(sink.audit_prefix.as_deref(), Some("a_"));
+        let policies = Policies::all(Policy::Null).with(BadClass::NumericRange, Policy::Clamp);
+        assert_eq!(Some(sink.on_bad_value), policies);
         assert_eq!((engine.flush.flush_rows, engine.flush.flush_bytes), (10, 1 << 20));
         assert_eq!((engine.flush.flush_interval, engine.memory_budget), (Duration::from_millis(5), 8 << 20));
         assert_eq!(

@@ -7,16 +7,20 @@
 //! (`pipeline`). Start at [`StarRocks`] in `sink`; `stream_load` is the wire, `encode` the body, `verdict` the judgement.
 
 mod answer;
+mod blocked;
 mod date;
 mod ddl;
 mod encode;
 mod escape;
 mod http;
+mod json;
 mod label;
 mod leftovers;
+mod nearest;
 mod number;
 mod options;
 mod plan;
+mod policy;
 mod prepare;
 mod reasons;
 mod redirect;
@@ -28,11 +32,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod truncate;
+#[cfg(test)]
+mod twin;
 mod types;
 mod value;
 mod verdict;
+mod wider;
 
-pub use options::{
-    BadValue, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, Options, SinkUrl,
-};
+pub use options::{DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, Options, SinkUrl};
+pub use policy::{BadClass, CLASSES, ClassRow, Policies, Policy, classes_in_markdown};
 pub use sink::StarRocks;

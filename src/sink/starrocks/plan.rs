@@ -1,9 +1,9 @@
 //! How the rows of one table are written: settled once when the table is prepared, not row by row.
 
 use super::escape;
-use super::options::BadValue;
+use super::policy::{Policies, Policy};
 use super::value::Writer;
-use crate::model::{ColumnSet, Present};
+use crate::model::{ColumnSet, ColumnType, Present};
 
 /// One source column in its target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +16,20 @@ pub(super) struct PlanColumn {
     /// Whether the target column may be NULL.
     pub(super) nullable: bool,
     pub(super) key: bool,
+    /// What becomes of values it cannot hold.
+    pub(super) policies: Policies,
 }
 
 impl PlanColumn {
+    /// A column that blocks its table for every value it cannot hold.
     pub(super) fn new(name: &str, writer: Writer, nullable: bool, key: bool) -> Self {
-        PlanColumn { name: name.to_owned(), prefix: prefix(name), writer, nullable, key }
+        let policies = Policies::all(Policy::Block);
+        PlanColumn { name: name.to_owned(), prefix: prefix(name), writer, nullable, key, policies }
+    }
+
+    /// With these policies for values of `ty`, as far as the column can follow them.
+    pub(super) fn with_policies(self, policies: &Policies, ty: &ColumnType) -> Self {
+        PlanColumn { policies: policies.in_column(ty, self.writer, self.nullable, self.key), ..self }
     }
 }
 
@@ -63,7 +72,6 @@ pub(super) struct Plan {
     pub(super) hard_deletes: bool,
     /// Every column of the target besides the key may be NULL, so that a row that brings the key alone is accepted.
     pub(super) key_alone_fits: bool,
-    pub(super) on_bad_value: BadValue,
 }
 
 /// What the headers of a load say of its columns.
@@ -76,6 +84,11 @@ pub(super) struct ColumnHeaders {
 }
 
 impl Plan {
+    /// Whether a body may hold other values than the source's.
+    pub(super) fn may_change_values(&self) -> bool {
+        self.columns.iter().any(|column| !column.policies.all_block())
+    }
+
     /// Which source columns the rows (not the deletes) of such a load bring.
     pub(super) fn included(&self, present: &Present) -> Vec<bool> {
         match present {

@@ -139,7 +139,10 @@ pub(super) fn fitted(schema: &TableSchema, described: &Described, options: &Opti
         match described.column(&column.name) {
             None => missing.push(wanted),
             Some(there) => match Writer::new(&column.ty, key, &there.ty) {
-                Some(writer) => columns.push(PlanColumn::new(&there.name, writer, there.nullable, key)),
+                Some(writer) => columns.push(
+                    PlanColumn::new(&there.name, writer, there.nullable, key)
+                        .with_policies(&options.on_bad_value, &column.ty),
+                ),
                 None => findings.push(type_finding(&target, options, schema, column, key, there)),
             },
         }
@@ -157,7 +160,6 @@ pub(super) fn fitted(schema: &TableSchema, described: &Described, options: &Opti
                 .columns
                 .iter()
                 .all(|column| column.nullable || described.key.iter().any(|key| same(key, &column.name))),
-            on_bad_value: options.on_bad_value,
         }),
         false => {
             let there = format!("{}.{}", options.database, schema.target);

@@ -14,7 +14,7 @@ pub(super) const VARCHAR_MAX: u32 = 1_048_576;
 /// Longest encoded primary key in bytes (backend setting `primary_key_limit_size`).
 pub(super) const KEY_BYTES_MAX: u32 = 128;
 /// Most digits of a DECIMAL before version 4.0, and the default since.
-const DECIMAL_MAX: u16 = 38;
+pub(super) const DECIMAL_MAX: u16 = 38;
 /// Bytes of a UTF-8 character at most.
 const CHAR_BYTES: u32 = 4;
 
