@@ -133,6 +133,72 @@ pub enum ColumnType {
     Other(String),
 }
 
+impl fmt::Display for ColumnType {
+    /// As a person names it, in the terms of SQL where SQL has any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ColumnType::Numeric { digits: Some((precision, scale)) } => write!(f, "numeric({precision},{scale})"),
+            ColumnType::Varchar { chars: Some(chars) } => write!(f, "varchar({chars})"),
+            ColumnType::Char { chars } => write!(f, "char({chars})"),
+            ColumnType::Bit { digits } => write!(f, "bit({digits})"),
+            ColumnType::VarBit { digits: Some(digits) } => write!(f, "bit varying({digits})"),
+            ColumnType::Array { element, .. } => write!(f, "{element}[]"),
+            ColumnType::Other(name) => f.write_str(name),
+            plain => f.write_str(plain.word()),
+        }
+    }
+}
+
+impl ColumnType {
+    /// Its name without what is declared with it.
+    fn word(&self) -> &'static str {
+        match self {
+            ColumnType::Bool => "boolean",
+            ColumnType::Int16 => "smallint",
+            ColumnType::Int32 => "integer",
+            ColumnType::Int64 => "bigint",
+            ColumnType::UInt32 => "unsigned integer",
+            ColumnType::UInt64 => "unsigned bigint",
+            ColumnType::Float32 => "real",
+            ColumnType::Float64 => "double precision",
+            ColumnType::Numeric { .. } => "numeric",
+            ColumnType::Money => "money",
+            ColumnType::Text => "text",
+            ColumnType::TextIgnoringCase => "citext",
+            ColumnType::Varchar { .. } => "varchar",
+            ColumnType::Char { .. } => "char",
+            ColumnType::Name => "name",
+            ColumnType::Byte => "\"char\"",
+            ColumnType::Enum => "enum",
+            ColumnType::Date => "date",
+            ColumnType::Timestamp => "timestamp",
+            ColumnType::TimestampTz => "timestamptz",
+            ColumnType::Time => "time",
+            ColumnType::TimeTz => "timetz",
+            ColumnType::Interval => "interval",
+            ColumnType::Uuid => "uuid",
+            ColumnType::Json => "json",
+            ColumnType::Jsonb => "jsonb",
+            ColumnType::Bytea => "bytea",
+            ColumnType::Bit { .. } => "bit",
+            ColumnType::VarBit { .. } => "bit varying",
+            ColumnType::Inet => "inet",
+            ColumnType::MacAddr => "macaddr",
+            ColumnType::MacAddr8 => "macaddr8",
+            ColumnType::LogPosition => "pg_lsn",
+            ColumnType::Xml => "xml",
+            ColumnType::Array { .. } => "array",
+            ColumnType::Composite => "composite",
+            ColumnType::Range => "range",
+            ColumnType::Multirange => "multirange",
+            ColumnType::Hstore => "hstore",
+            ColumnType::Vector => "vector",
+            ColumnType::Geometry => "geometry",
+            ColumnType::Other(_) => "other",
+        }
+    }
+}
+
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Column {

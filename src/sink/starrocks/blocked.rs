@@ -7,7 +7,7 @@ use super::ddl::{self, ColumnDef};
 use super::encode::EncodeError;
 use super::policy::{BadClass, Policy};
 use super::reasons::Code;
-use super::types::Target;
+use super::target::Target;
 use super::value::Unfit;
 use crate::model::Reason;
 
@@ -21,11 +21,11 @@ pub(super) struct Place {
 /// What a row that cannot be sent means.
 pub(super) fn unencodable(object: &str, place: &Place, error: &EncodeError) -> Reason {
     match error {
-        EncodeError::Value { column, key, nullable, unfit, wider, .. } => {
+        EncodeError::Value { column, key, nullable, ways, unfit, wider, .. } => {
             let class = unfit.class();
             let named = class.map_or(String::new(), |class| format!(" (class {})", class.row().name));
             let reason = Code::Value.reason(object, format!("{error}{named}"));
-            let reason = Reason { remedy: remedy(*unfit, *key, *nullable, wider.is_some()), ..reason };
+            let reason = Reason { remedy: remedy(*unfit, *key, ways, wider.is_some()), ..reason };
             match wider {
                 Some(ty) => reason.with_sql(alter(place, column, ty, *key, *nullable)),
                 None => reason,
@@ -46,7 +46,7 @@ fn alter(place: &Place, column: &str, ty: &Target, key: bool, nullable: bool) ->
     if key { statement + ";" } else { statement.replace(" KEY NOT NULL", " NOT NULL") + ";" }
 }
 
-fn remedy(unfit: Unfit, key: bool, nullable: bool, has_statement: bool) -> String {
+fn remedy(unfit: Unfit, key: bool, ways: &[Policy], has_statement: bool) -> String {
     let Some(class) = unfit.class() else {
         return match unfit {
             Unfit::Null => "Let the target column be NULL; it goes on by itself then.".to_owned(),
@@ -61,34 +61,42 @@ fn remedy(unfit: Unfit, key: bool, nullable: bool, has_statement: bool) -> Strin
         (false, _) => "No column of StarRocks that this one can be changed to holds such a value.",
     };
     let log = "Correcting the value in the source is not enough, because the log still holds the change as it was.";
-    format!("{widen} {} {log}", by_policy(class, key, nullable))
+    format!("{widen} {} {log}", by_policy(class, key, ways))
 }
 
 /// Which setting would load something else.
-fn by_policy(class: BadClass, key: bool, nullable: bool) -> String {
+fn by_policy(class: BadClass, key: bool, ways: &[Policy]) -> String {
     if key {
         return "Key columns follow no ON_BAD_VALUE policy: two rows could become one.".to_owned();
     }
     let row = class.row();
-    let name = row.name;
-    let null = nullable.then(|| format!("ON_BAD_VALUE={name}={} (loads NULL)", Policy::Null.name()));
-    let clamp = row.clamp.map(|clamp| format!("{name}={} (loads {clamp})", Policy::Clamp.name()));
-    let text = row.text.then(|| format!("{name}={} (loads the document as a JSON string)", Policy::Text.name()));
-    let ways: Vec<String> = [null, clamp, text].into_iter().flatten().collect();
-    if ways.is_empty() {
-        return "No ON_BAD_VALUE policy applies, as the column must not be NULL.".to_owned();
+    let way = |policy: &Policy| {
+        let loads = match policy {
+            Policy::Block => "nothing",
+            Policy::Null => "NULL",
+            Policy::Clamp => row.clamp.unwrap_or("the nearest value"),
+            Policy::Text => "the text as a JSON string",
+        };
+        format!("{}={} (loads {loads})", row.name, policy.name())
+    };
+    match ways {
+        [] => "No ON_BAD_VALUE policy can be followed in this column.".to_owned(),
+        ways => format!("Or start again with ON_BAD_VALUE={}.", ways.iter().map(way).collect::<Vec<_>>().join(" or ")),
     }
-    format!("Or start again with ON_BAD_VALUE={}.", ways.join(" or ").replace("ON_BAD_VALUE=", ""))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::starrocks::policy::Abilities;
+    use crate::sink::starrocks::value::Writer;
 
     fn told(unfit: Unfit, key: bool, nullable: bool, wider: Option<Target>) -> Reason {
         let place = Place { database: "shop".into(), table: "t`s".into() };
         let key_hash = "0123456789abcdef".to_owned();
-        let error = EncodeError::Value { column: "c".into(), key, nullable, key_hash, unfit, wider };
+        let column = Abilities { writer: Writer::Json, nullable, key, prose: true };
+        let ways = unfit.class().map(|class| column.ways(class)).unwrap_or_default();
+        let error = EncodeError::Value { column: "c".into(), key, nullable, ways, key_hash, unfit, wider };
         unencodable("public.t", &place, &error)
     }
 
@@ -124,7 +132,12 @@ mod tests {
                 "json_escape=null (loads NULL) or json_escape=text",
                 "ALTER TABLE `shop`.`t``s` MODIFY COLUMN `c` VARCHAR(1048576) NULL;",
             ),
-            ((Unfit::NotANumber, false, false, None), "(class numeric_nan)", "No ON_BAD_VALUE policy applies", ""),
+            (
+                (Unfit::NotANumber, false, false, None),
+                "(class numeric_nan)",
+                "No ON_BAD_VALUE policy can be followed",
+                "",
+            ),
             ((Unfit::Malformed, false, true, None), "form of its type", "No policy helps here", ""),
             ((Unfit::Null, false, false, None), "is NULL", "Let the target column be NULL", ""),
         ];

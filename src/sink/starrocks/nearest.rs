@@ -23,10 +23,8 @@ pub(super) fn nearest(writer: Writer, unfit: Unfit, text: &[u8]) -> Option<Vec<u
             Some(edge(text, " 00:00:00+00", " 23:59:59.999999+00"))
         }
         (Unfit::TooLong { max, .. }, Writer::Text(_)) => Some(text[..cut(text, max)].to_vec()),
-        (Unfit::Nul, Writer::Text(_)) => Some(text.iter().copied().filter(|byte| *byte != 0).collect()),
-        (Unfit::NotUtf8, Writer::Text(_) | Writer::Json) => {
-            Some(String::from_utf8_lossy(text).into_owned().into_bytes())
-        }
+        (Unfit::Nul, _) => Some(text.iter().copied().filter(|byte| *byte != 0).collect()),
+        (Unfit::NotUtf8, _) => Some(String::from_utf8_lossy(text).into_owned().into_bytes()),
         (Unfit::JsonNumber, Writer::Json) => Some(json::with_nearest_numbers(text)),
         // `[2:4]={…}`: the bounds stand before the elements.
         (Unfit::ArrayBounds, _) => text.iter().position(|byte| *byte == b'=').map(|equals| text[equals + 1..].to_vec()),

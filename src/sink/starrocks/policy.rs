@@ -39,6 +39,8 @@ pub enum BadClass {
     JsonSize,
     /// An array whose elements are not numbered from 1.
     ArrayBounds,
+    /// An array of more than one dimension in a column of ARRAY.
+    ArrayDimensions,
 }
 
 /// What is done about a class of values.
@@ -113,7 +115,7 @@ impl ClassRow {
 }
 
 /// How many classes there are.
-pub(super) const CLASS_COUNT: usize = 14;
+pub(super) const CLASS_COUNT: usize = 15;
 
 /// Every class, in the order of the enum.
 pub const CLASSES: [ClassRow; CLASS_COUNT] = [
@@ -146,6 +148,7 @@ pub const CLASSES: [ClassRow; CLASS_COUNT] = [
     row(BadClass::ArrayBounds, "array_bounds", "arrays whose elements are not numbered from 1")
         .clamped("the elements, numbered from 1")
         .texted(),
+    row(BadClass::ArrayDimensions, "array_dimensions", "arrays of more than one dimension in a column of type ARRAY"),
 ];
 
 impl BadClass {
@@ -176,22 +179,12 @@ impl Policies {
         self.0[class as usize]
     }
 
-    /// What holds in one column: where a policy cannot be followed there, the table blocks.
-    pub(super) fn in_column(&self, ty: &ColumnType, writer: Writer, nullable: bool, key: bool) -> Policies {
-        let mut held = *self;
-        for row in &CLASSES {
-            let possible = match self.of(row.class) {
-                Policy::Block => true,
-                Policy::Null => nullable,
-                // The first digits of a number or of bytes are another number and other bytes.
-                Policy::Clamp => row.class != BadClass::TextLength || is_prose(ty),
-                Policy::Text => writer == Writer::Json,
-            };
-            if key || !possible {
-                held.0[row.class as usize] = Policy::Block;
-            }
-        }
-        held
+    /// What holds in one column: where it cannot follow a policy, the table blocks.
+    pub(super) fn in_column(&self, column: &Abilities) -> Policies {
+        Policies(CLASSES.map(|row| {
+            let policy = self.of(row.class);
+            if column.follows(row.class, policy) { policy } else { Policy::Block }
+        }))
     }
 
     /// Whether nothing but the values themselves is ever loaded.
@@ -200,8 +193,50 @@ impl Policies {
     }
 }
 
+/// What a column's policies depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Abilities {
+    pub(super) writer: Writer,
+    pub(super) nullable: bool,
+    pub(super) key: bool,
+    /// Whether a part of a value's text is still text of its type.
+    pub(super) prose: bool,
+}
+
+impl Abilities {
+    /// Whether the column can follow the policy for values of the class.
+    fn follows(&self, class: BadClass, policy: Policy) -> bool {
+        let possible = match policy {
+            Policy::Block => return true,
+            Policy::Null => self.nullable,
+            Policy::Clamp => self.has_nearest(class),
+            Policy::Text => matches!(self.writer, Writer::Json | Writer::JsonArray { .. } | Writer::Hstore),
+        };
+        possible && !self.key && class.row().takes(policy)
+    }
+
+    fn has_nearest(&self, class: BadClass) -> bool {
+        match class {
+            // The first digits of a number or of bytes are another number and other bytes.
+            BadClass::TextLength => self.prose,
+            BadClass::TextNul | BadClass::TextEncoding | BadClass::ArrayBounds => true,
+            // What is wrong with one element of many is not looked for again.
+            _ => !matches!(
+                self.writer,
+                Writer::JsonArray { .. } | Writer::Array { .. } | Writer::Hstore | Writer::Vector | Writer::Hex(_)
+            ),
+        }
+    }
+
+    /// The policies that would load something for values of the class.
+    pub(super) fn ways(&self, class: BadClass) -> Vec<Policy> {
+        let all = Policy::ALL.into_iter().filter(|policy| *policy != Policy::Block);
+        all.filter(|policy| self.follows(class, *policy)).collect()
+    }
+}
+
 /// Whether a part of the text is still text of the type.
-fn is_prose(ty: &ColumnType) -> bool {
+pub(super) fn is_prose(ty: &ColumnType) -> bool {
     matches!(ty, ColumnType::Text | ColumnType::TextIgnoringCase | ColumnType::Varchar { .. } | ColumnType::Char { .. })
 }
 
@@ -223,6 +258,7 @@ impl Unfit {
             Unfit::TooDeep => Some(BadClass::JsonDepth),
             Unfit::DocumentTooLarge { .. } => Some(BadClass::JsonSize),
             Unfit::ArrayBounds => Some(BadClass::ArrayBounds),
+            Unfit::ArrayDimensions => Some(BadClass::ArrayDimensions),
             Unfit::Malformed | Unfit::Null => None,
         }
     }
@@ -272,6 +308,8 @@ pub fn classes_in_markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::starrocks::element::Element;
+    use crate::sink::starrocks::value::Plain;
 
     #[test]
     fn rows_stand_in_the_order_of_the_enum_and_names_are_unique() {
@@ -301,6 +339,7 @@ mod tests {
             (BadClass::JsonDepth, false, true),
             (BadClass::JsonSize, false, false),
             (BadClass::ArrayBounds, true, true),
+            (BadClass::ArrayDimensions, false, false),
         ];
         assert_eq!(cases.len(), CLASS_COUNT);
         for (class, clamp, text) in cases {
@@ -321,24 +360,34 @@ mod tests {
 
     #[test]
     fn a_column_follows_only_what_it_can() {
-        use BadClass::{JsonNumber, NumericRange, TextLength};
-        let (text, bytes, json) = (ColumnType::Text, ColumnType::Bytea, ColumnType::Json);
-        let (varchar, document) = (Writer::Text(10), Writer::Json);
-        // policy, class, type, writer, nullable, key, held
+        use BadClass::{ArrayBounds, DateInfinite, JsonNumber, NumericRange, TextLength};
+        let text = Writer::Text(10);
+        let days = Writer::Array { element: Plain::Date, delimiter: b',' };
+        let documents = Writer::JsonArray { element: Element::Document, delimiter: b',' };
+        // policy, class, writer, nullable, key, prose, held
         let cases = [
-            (Policy::Null, NumericRange, &text, varchar, true, false, Policy::Null),
-            (Policy::Null, NumericRange, &text, varchar, false, false, Policy::Block),
-            (Policy::Null, NumericRange, &text, varchar, true, true, Policy::Block),
-            (Policy::Clamp, TextLength, &text, varchar, false, false, Policy::Clamp),
-            (Policy::Clamp, TextLength, &bytes, varchar, true, false, Policy::Block),
-            (Policy::Clamp, TextLength, &text, varchar, true, true, Policy::Block),
-            (Policy::Clamp, NumericRange, &bytes, varchar, false, false, Policy::Clamp),
-            (Policy::Text, JsonNumber, &json, document, false, false, Policy::Text),
-            (Policy::Text, JsonNumber, &json, varchar, true, false, Policy::Block),
+            (Policy::Null, NumericRange, text, true, false, true, Policy::Null),
+            (Policy::Null, NumericRange, text, false, false, true, Policy::Block),
+            (Policy::Null, NumericRange, text, true, true, true, Policy::Block),
+            (Policy::Clamp, TextLength, text, false, false, true, Policy::Clamp),
+            (Policy::Clamp, TextLength, text, true, false, false, Policy::Block),
+            (Policy::Clamp, TextLength, text, true, true, true, Policy::Block),
+            (Policy::Clamp, NumericRange, Writer::Int(16), false, false, false, Policy::Clamp),
+            (Policy::Text, JsonNumber, Writer::Json, false, false, false, Policy::Text),
+            (Policy::Text, JsonNumber, text, true, false, false, Policy::Block),
+            (Policy::Text, ArrayBounds, documents, true, false, false, Policy::Text),
+            (Policy::Text, ArrayBounds, days, true, false, false, Policy::Block),
+            (Policy::Clamp, ArrayBounds, days, true, false, false, Policy::Clamp),
+            (Policy::Clamp, DateInfinite, days, true, false, false, Policy::Block),
+            (Policy::Clamp, DateInfinite, Writer::Date, true, false, false, Policy::Clamp),
         ];
-        for (policy, class, ty, writer, nullable, key, held) in cases {
-            let got = Policies::all(policy).in_column(ty, writer, nullable, key).of(class);
-            assert_eq!(got, held, "{policy:?} {class:?} {ty:?} nullable: {nullable}, key: {key}");
+        for (policy, class, writer, nullable, key, prose, held) in cases {
+            let column = Abilities { writer, nullable, key, prose };
+            let got = Policies::all(policy).in_column(&column).of(class);
+            assert_eq!(got, held, "{policy:?} {class:?} {column:?}");
+            assert_eq!(column.ways(class).contains(&policy), held != Policy::Block, "{policy:?} {class:?} {column:?}");
         }
+        let prose = [ColumnType::Text, ColumnType::Char { chars: 1 }, ColumnType::Varchar { chars: None }];
+        assert!(prose.iter().all(is_prose) && !is_prose(&ColumnType::Bytea) && !is_prose(&ColumnType::Json));
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::encode::tests::with_policies;
 use super::policy::{Policies, Policy};
-use super::types::Target;
+use super::target::Target;
 use crate::model::ColumnType;
 
 /// What is loaded for a value, and the classes it was counted under, in alphabetical order; `None` if it blocks.

@@ -4,7 +4,8 @@
 //! loaded into the new type. Dates and times have none: their columns become no text.
 
 use super::number;
-use super::types::{DECIMAL_MAX, KEY_BYTES_MAX, Target, VARCHAR_MAX};
+use super::target::{Target, VARCHAR_MAX};
+use super::types::{DECIMAL_MAX, KEY_BYTES_MAX};
 use super::value::{Unfit, Writer};
 
 /// The type; `None` if there is none.
