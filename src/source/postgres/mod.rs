@@ -7,6 +7,8 @@ mod catalog;
 mod checkpoints;
 mod client;
 mod conninfo;
+mod contents;
+mod copy_text;
 mod core;
 mod database;
 mod decode;
@@ -43,6 +45,7 @@ mod live_tests;
 use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use checkpoints::PgCheckpoints;
+pub use contents::Contents;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
