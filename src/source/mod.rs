@@ -12,7 +12,10 @@ use tokio::sync::{mpsc, watch};
 use crate::checkpoint::{Checkpoint, Store};
 use crate::model::{Block, Budget, EachRow, Lsn, Reason, Row, TableSchema};
 
+mod chunks;
 pub mod postgres;
+
+pub use chunks::{BlockRange, ChunkConnection, ChunkReader, Part, Piece, ReadError, ReadPoint, Storage};
 
 /// What setup found and made ready.
 #[derive(Clone, Debug)]
