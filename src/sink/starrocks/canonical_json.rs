@@ -44,7 +44,8 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, out: &mut Vec<u8>) -> Option<()> {
-        match self.blank().first()? {
+        let first = *self.blank().first()?;
+        match first {
             b'{' | b'[' if self.depth == DEPTH_MAX => None,
             b'{' => self.nested(Reader::object, out),
             b'[' => self.nested(Reader::array, out),

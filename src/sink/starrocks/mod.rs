@@ -7,6 +7,8 @@
 //! (`pipeline`). Start at [`StarRocks`] in `sink`; `stream_load` is the wire, `encode` the body, `verdict` the judgement.
 
 mod answer;
+mod canonical_json;
+mod contents;
 mod date;
 mod ddl;
 mod encode;
@@ -22,6 +24,7 @@ mod reasons;
 mod redirect;
 mod setup;
 mod sink;
+mod spelling;
 mod sql;
 mod stream_load;
 mod table;
@@ -32,6 +35,7 @@ mod types;
 mod value;
 mod verdict;
 
+pub use contents::{Contents, Copied};
 pub use options::{
     BadValue, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, Options, SinkUrl,
 };

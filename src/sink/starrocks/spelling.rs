@@ -96,15 +96,15 @@ fn plain_number(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn float<F: std::str::FromStr + std::fmt::Display>(text: &[u8], out: &mut Vec<u8>) {
+fn float<F: std::str::FromStr + std::fmt::LowerExp>(text: &[u8], out: &mut Vec<u8>) {
     use std::io::Write as _;
     let Some(number) = std::str::from_utf8(text).ok().and_then(|text| text.parse::<F>().ok()) else {
         return out.extend_from_slice(text);
     };
     let start = out.len();
-    // Writing to a Vec cannot fail. Display writes the shortest text that is read back as the same number.
-    _ = write!(out, "{number}");
-    if &out[start..] == b"-0" {
+    // Writing to a Vec cannot fail. What is written is the shortest text that is read back as the same number.
+    _ = write!(out, "{number:e}");
+    if &out[start..] == b"-0e0" {
         out.remove(start);
     }
 }
