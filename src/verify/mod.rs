@@ -25,6 +25,9 @@ use crate::source::{self, Readable};
 
 pub use report::{ColumnDifference, Difference, Kind, TableReport, Verdict};
 
+/// Code of the reason that a table was named that is not replicated.
+pub const NO_SUCH_TABLE: &str = "VERIFY_TABLES";
+
 /// What a comparison needs to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
