@@ -134,7 +134,10 @@ fn progress(status: &PipelineStatus) -> Progress {
     let lsn = |lsn: &Option<crate::grpc::pb::Lsn>| lsn.as_ref().map_or(Lsn::INVALID, |lsn| Lsn(lsn.value));
     let why = |table: &str| {
         let reason = status.reasons.iter().find(|reason| reason.object == table);
-        reason.map_or_else(|| "see `sluicegate status`".to_owned(), |reason| format!("{}, {}", reason.code, reason.message))
+        reason.map_or_else(
+            || "see `sluicegate status`".to_owned(),
+            |reason| format!("{}, {}", reason.code, reason.message),
+        )
     };
     let blocked = status.tables.iter().filter(|table| table.state() == TableState::Blocked);
     Progress {
@@ -246,7 +249,8 @@ fn details(report: &TableReport, style: Style) -> String {
 }
 
 fn row(difference: &Difference, style: Style) -> String {
-    let key: Vec<String> = difference.key.iter().map(|(name, text)| format!("{}={}", plain(name), plain(text))).collect();
+    let key: Vec<String> =
+        difference.key.iter().map(|(name, text)| format!("{}={}", plain(name), plain(text))).collect();
     let key = style.ink(Ink::Strong, &key.join(", "));
     let mut text = match difference.kind {
         Kind::Missing => format!("  {key}  missing in the target\n"),
@@ -271,7 +275,9 @@ fn row(difference: &Difference, style: Style) -> String {
 /// Both values, of long ones the part where they begin to differ.
 fn excerpts(source: Option<&str>, target: Option<&str>) -> (String, String) {
     let same = match (source, target) {
-        (Some(source), Some(target)) => source.chars().zip(target.chars()).take_while(|(one, other)| one == other).count(),
+        (Some(source), Some(target)) => {
+            source.chars().zip(target.chars()).take_while(|(one, other)| one == other).count()
+        }
         _ => 0,
     };
     let skip = if same > VALUE_WIDTH / 2 { same - VALUE_WIDTH / 4 } else { 0 };
@@ -279,7 +285,8 @@ fn excerpts(source: Option<&str>, target: Option<&str>) -> (String, String) {
         None => "NULL".to_owned(),
         Some(text) => {
             let cut: String = text.chars().skip(skip).collect();
-            let (before, after) = (if skip > 0 { "…" } else { "" }, if cut.chars().count() > VALUE_WIDTH { "…" } else { "" });
+            let (before, after) =
+                (if skip > 0 { "…" } else { "" }, if cut.chars().count() > VALUE_WIDTH { "…" } else { "" });
             let shown: String = cut.chars().take(VALUE_WIDTH).collect();
             format!("{before}{shown:?}{after}")
         }

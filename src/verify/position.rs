@@ -65,9 +65,7 @@ impl<S: source::Reader, T: sink::Reader, C: Sidecar> Verifier<'_, S, T, C> {
         let mut judge = Judge::new(want, self.options.settle);
         loop {
             let (passed, at, why) = match self.sidecar.ask().await {
-                Some(progress) => {
-                    (judge.by_pipeline(&progress, Instant::now()), Some(progress.durable), Why::Slow)
-                }
+                Some(progress) => (judge.by_pipeline(&progress, Instant::now()), Some(progress.durable), Why::Slow),
                 None => {
                     let standing = self.source.standing().await.map_err(Stop::All)?;
                     (judge.by_source(&standing, Instant::now()), standing.stored, Why::of(&standing))
@@ -116,8 +114,12 @@ fn not_passed(want: Lsn, at: Option<Lsn>, patience: Duration, why: Why) -> Reaso
             "See `sluicegate status` for what holds it up, or give it more time with --timeout. If it is paused, resume it."
         }
         Why::Paused => "It is paused: `sluicegate resume`, then compare again.",
-        Why::NotRunning => "Nobody streams from its slot: start `sluicegate run` with the same settings, then compare again.",
-        Why::NeverRan => "It never stored a position: start `sluicegate run` with the same settings, then compare again.",
+        Why::NotRunning => {
+            "Nobody streams from its slot: start `sluicegate run` with the same settings, then compare again."
+        }
+        Why::NeverRan => {
+            "It never stored a position: start `sluicegate run` with the same settings, then compare again."
+        }
     };
     Reason::new("VERIFY_POSITION", Class::Wait, "", message, remedy)
 }

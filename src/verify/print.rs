@@ -5,8 +5,8 @@
 
 use std::hash::BuildHasher;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use foldhash::quality::FixedState;
-use sha2::{Digest, Sha256};
 
 use super::sketch::{Print, Side};
 use crate::model::{ColumnType, TableSchema};
@@ -63,8 +63,8 @@ impl<'a, T: Spelling> Printer<'a, T> {
     pub(super) fn print(&mut self, values: &[Option<&[u8]>]) -> Print {
         self.spell(values);
         let key = self.key();
-        let hash = Sha256::digest(&self.text);
-        let half = |at: usize| hash[at..at + 8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let hash = digest(&SHA256, &self.text);
+        let half = |at: usize| hash.as_ref()[at..at + 8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         Print { key, row: [half(0), half(8)] }
     }
 

@@ -167,39 +167,49 @@ impl<S: source::Reader, T: sink::Reader, C: Sidecar> Verifier<'_, S, T, C> {
         table: &T::Table,
         key: &Key,
     ) -> Result<Vec<ColumnDifference>, Stop> {
-        type Seen = Vec<Option<(Vec<u8>, String)>>;
         let columns = table.columns();
         let keys = std::slice::from_ref(key);
-        let shown = |text: &[u8]| if self.options.values { String::from_utf8_lossy(text).into_owned() } else { String::new() };
-        let (mut one, mut other): (Seen, Seen) = (Vec::new(), Vec::new());
-        let mut take = |values: &[Option<&[u8]>]| {
-            let spelled = |(at, value): (&usize, &Option<&[u8]>)| {
-                let (text, mut out) = ((*value)?, Vec::new());
-                table.source(*at, text, &mut out).then(|| (out, shown(text)))
-            };
-            one = columns.iter().zip(values).map(spelled).collect();
-        };
+        let (mut one, mut other) = (Vec::new(), Vec::new());
+        let mut take = |values: &[Option<&[u8]>]| one = self.seen(table, Side::Source, values);
         self.source.rows(schema, columns, keys, &mut take).await.map_err(Stop::Table)?;
-        let mut take = |values: &[Option<&[u8]>]| {
-            let spelled = |(at, value): (&usize, &Option<&[u8]>)| {
-                let (text, mut out) = ((*value)?, Vec::new());
-                table.target(*at, text, &mut out);
-                Some((out, shown(text)))
-            };
-            other = columns.iter().zip(values).map(spelled).collect();
-        };
+        let mut take = |values: &[Option<&[u8]>]| other = self.seen(table, Side::Target, values);
         self.target.rows(table, columns, keys, &mut take).await.map_err(Stop::Table)?;
         let all = columns.iter().zip(one.into_iter().zip(other));
-        let spelled = |value: &Option<(Vec<u8>, String)>| value.as_ref().map(|(spelled, _)| spelled.clone());
-        let differing = all.filter(|(_, (one, other))| spelled(one) != spelled(other));
-        let text = |value: Option<(Vec<u8>, String)>| value.map(|(_, shown)| shown);
+        let differing = all.filter(|(_, (one, other))| one.spelled != other.spelled);
         Ok(differing
             .map(|(at, (one, other))| ColumnDifference {
                 name: schema.columns[*at].name.clone(),
-                values: self.options.values.then(|| (text(one), text(other))),
+                values: self.options.values.then_some((one.shown, other.shown)),
             })
             .collect())
     }
+
+    /// The values of one row of one side.
+    fn seen(&self, table: &T::Table, side: Side, values: &[Option<&[u8]>]) -> Vec<Seen> {
+        let one = |(column, value): (&usize, &Option<&[u8]>)| {
+            let Some(text) = *value else { return Seen::default() };
+            let mut spelled = Vec::new();
+            let there = match side {
+                Side::Source => table.source(*column, text, &mut spelled),
+                Side::Target => {
+                    table.target(*column, text, &mut spelled);
+                    true
+                }
+            };
+            let shown = self.options.values.then(|| String::from_utf8_lossy(text).into_owned());
+            Seen { spelled: there.then_some(spelled), shown }
+        };
+        table.columns().iter().zip(values).map(one).collect()
+    }
+}
+
+/// A value of one side.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// `None` is NULL.
+    spelled: Option<Vec<u8>>,
+    /// As its server wrote it, if values are told.
+    shown: Option<String>,
 }
 
 fn verdict(report: &TableReport, columns_missing: bool) -> Verdict {
@@ -213,7 +223,8 @@ fn verdict(report: &TableReport, columns_missing: bool) -> Verdict {
 }
 
 fn odd_keys(table: &TableName, rows: u64) -> Reason {
-    let message = format!("{rows} rows of {table} have a key that is no whole number, although its column holds only those");
+    let message =
+        format!("{rows} rows of {table} have a key that is no whole number, although its column holds only those");
     Reason::new("VERIFY_KEY", Class::Bug, table.to_string(), message, "Report it, please.")
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use super::ddl;
 use super::options::{BadValue, Options};
 use super::prepare::describe;
 use super::reasons::Code;
@@ -16,7 +17,6 @@ use super::spelling::Form;
 use super::sql::{Sql, SqlError};
 use super::table::{Described, audit_columns};
 use super::value::Writer;
-use super::ddl;
 use crate::model::{EachRow, Reason, TableSchema};
 use crate::sink::{LeftOut, Reader, Spelling};
 
@@ -149,7 +149,8 @@ impl Copied {
         let is = |(column, text): (&&ComparedColumn, &String)| {
             format!("{} = {}", ddl::name(&column.name), literal(column, text))
         };
-        let all = |key: &Vec<String>| format!("({})", columns.iter().zip(key).map(is).collect::<Vec<_>>().join(" AND "));
+        let all =
+            |key: &Vec<String>| format!("({})", columns.iter().zip(key).map(is).collect::<Vec<_>>().join(" AND "));
         format!("({})", keys.iter().map(all).collect::<Vec<_>>().join(" OR "))
     }
 }
@@ -191,7 +192,10 @@ impl Reader for Contents {
         let described = describe(&self.options, &mut *self.sql.lock().await, &schema).await?;
         let Some(described) = described else {
             let message = format!("table {}.{} does not exist", self.options.database, schema.target);
-            return Err(Code::TableMissing.reason(schema.name.to_string(), message));
+            let remedy =
+                "Start `sluicegate run` with the same settings, which creates it unless CREATE_TABLES is false.";
+            let reason = Code::TableMissing.reason(schema.name.to_string(), message);
+            return Err(Reason { remedy: remedy.into(), ..reason });
         };
         Copied::new(schema, &described, &self.options)
     }

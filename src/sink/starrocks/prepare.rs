@@ -153,7 +153,11 @@ impl StarRocks {
 }
 
 /// The target table as it is; `None` if there is none.
-pub(super) async fn describe(options: &Options, sql: &mut Sql, schema: &TableSchema) -> Result<Option<Described>, Reason> {
+pub(super) async fn describe(
+    options: &Options,
+    sql: &mut Sql,
+    schema: &TableSchema,
+) -> Result<Option<Described>, Reason> {
     let object = schema.name.to_string();
     let (database, target) = (&options.database, &schema.target);
     let columns = match sql.rows(&format!("DESC {}", ddl::table(database, target))).await {

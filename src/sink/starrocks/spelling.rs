@@ -131,7 +131,9 @@ mod tests {
 
     /// PostgreSQL's type and text, StarRocks' type and text.
     fn pairs() -> [Vec<(ColumnType, &'static str, &'static str, &'static str)>; 2] {
-        use ColumnType::{Bool, Bytea, Date, Float32, Float64, Int32, Int64, Json, Jsonb, Text, Timestamp, TimestampTz};
+        use ColumnType::{
+            Bool, Bytea, Date, Float32, Float64, Int32, Int64, Json, Jsonb, Text, Timestamp, TimestampTz,
+        };
         let numeric = || ColumnType::Numeric { digits: Some((12, 4)) };
         let char = || ColumnType::Char { chars: 3 };
         let equal = vec![

@@ -145,7 +145,13 @@ async fn one(client: &Client, query: &str) -> Result<Option<String>, Reason> {
 }
 
 fn broken(error: &CopyError, name: &TableName) -> Reason {
-    Reason::new("SOURCE_PROTOCOL", Class::Bug, name.to_string(), format!("reading {name}: {error}"), "Report it, please.")
+    Reason::new(
+        "SOURCE_PROTOCOL",
+        Class::Bug,
+        name.to_string(),
+        format!("reading {name}: {error}"),
+        "Report it, please.",
+    )
 }
 
 /// A table that is gone or changed since it was looked at is told apart.

@@ -45,8 +45,8 @@ mod live_tests;
 use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use checkpoints::PgCheckpoints;
-pub use contents::Contents;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
+pub use contents::Contents;
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
 
