@@ -16,7 +16,9 @@ use super::problem::{Problem, Problems};
 use super::value::{parse_address, parse_duration, parse_host_map, parse_hosts, parse_size, print_size};
 use super::vars::{Fallback, VARS, var};
 use super::{LogFormat, LogOptions, Settings, effective};
-use crate::sink::starrocks::{self, BadValue, DEFAULT_SQL_PORT, DeleteMode, SinkUrl};
+use crate::sink::starrocks::{
+    self, ArrayAs, BadValue, ByteaAs, DEFAULT_SQL_PORT, DeleteMode, JsonAs, NumericAs, SinkUrl, TypeRules,
+};
 use crate::source::postgres::{self, ConnectOptions, ReplicaIdentity, TablePattern};
 use crate::{engine, grpc, pipeline};
 
@@ -60,6 +62,14 @@ struct Values {
     audit_column_prefix: String,
     #[serde(with = "BadValueWord")]
     on_bad_value: BadValue,
+    #[serde(deserialize_with = "numeric_as")]
+    numeric_as: NumericAs,
+    #[serde(with = "JsonAsWord")]
+    json_as: JsonAs,
+    #[serde(with = "ArrayAsWord")]
+    array_as: ArrayAs,
+    #[serde(with = "ByteaAsWord")]
+    bytea_as: ByteaAs,
     flush_size: u64,
     #[serde(default, deserialize_with = "some_size")]
     flush_bytes: Option<u64>,
@@ -102,6 +112,28 @@ enum BadValueWord {
     Null,
 }
 
+#[derive(Deserialize)]
+#[serde(remote = "JsonAs", rename_all = "lowercase")]
+enum JsonAsWord {
+    Json,
+    Varchar,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "ArrayAs", rename_all = "lowercase")]
+enum ArrayAsWord {
+    Json,
+    Array,
+    Varchar,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "ByteaAs", rename_all = "lowercase")]
+enum ByteaAsWord {
+    Varchar,
+    Varbinary,
+}
+
 /// Reads a text with one of the grammars.
 fn by<'de, D: Deserializer<'de>, T>(from: D, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, D::Error> {
     parse(&String::deserialize(from)?).map_err(de::Error::custom)
@@ -117,6 +149,10 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
 
 fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     size(from).map(Some)
+}
+
+fn numeric_as<'de, D: Deserializer<'de>>(from: D) -> Result<NumericAs, D::Error> {
+    by(from, NumericAs::parse)
 }
 
 fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
@@ -431,6 +467,12 @@ fn sink(values: &Values, reading: &mut Reading) -> Option<starrocks::Options> {
             None => DeleteMode::Hard,
         },
         on_bad_value: values.on_bad_value,
+        types: TypeRules {
+            numeric: values.numeric_as,
+            json: values.json_as,
+            array: values.array_as,
+            bytea: values.bytea_as,
+        },
         load_timeout: values.sink_load_timeout,
         connect_timeout: values.sink_connect_timeout,
         parallelism: values.sink_parallelism,
@@ -539,6 +581,7 @@ mod tests {
         assert_eq!((sink.password.expose_secret(), sink.password_file), ("", None));
         assert_eq!((sink.delete_mode, sink.audit_prefix.as_deref()), (DeleteMode::Soft, Some("sluice_")));
         assert_eq!((sink.on_bad_value, sink.create_tables, sink.replication_num), (BadValue::Block, true, None));
+        assert_eq!(sink.types, TypeRules::default());
         assert_eq!(
             (engine.memory_budget, engine.flush.flush_bytes, engine.flush.flush_rows),
             (64 << 20, 16 << 20, 500_000)
@@ -606,6 +649,10 @@ mod tests {
             ("DELETE_MODE", "hard"),
             ("AUDIT_COLUMN_PREFIX", "a_"),
             ("ON_BAD_VALUE", "null"),
+            ("NUMERIC_AS", "DECIMAL( 38 , 9 )"),
+            ("JSON_AS", "varchar"),
+            ("ARRAY_AS", "array"),
+            ("BYTEA_AS", "varbinary"),
             ("FLUSH_SIZE", "10"),
             ("FLUSH_BYTES", "1MiB"),
             ("FLUSH_INTERVAL_MS", "5"),
@@ -634,6 +681,13 @@ mod tests {
         );
         assert_eq!((sink.create_tables, sink.replication_num, sink.delete_mode), (false, Some(1), DeleteMode::Hard));
         assert_eq!((sink.audit_prefix.as_deref(), sink.on_bad_value), (Some("a_"), BadValue::Null));
+        let types = TypeRules {
+            numeric: NumericAs::Decimal { precision: 38, scale: 9 },
+            json: JsonAs::Varchar,
+            array: ArrayAs::Array,
+            bytea: ByteaAs::Varbinary,
+        };
+        assert_eq!(sink.types, types);
         assert_eq!((engine.flush.flush_rows, engine.flush.flush_bytes), (10, 1 << 20));
         assert_eq!((engine.flush.flush_interval, engine.memory_budget), (Duration::from_millis(5), 8 << 20));
         assert_eq!(

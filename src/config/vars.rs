@@ -11,6 +11,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::value;
+use crate::sink::starrocks::NumericAs;
 use crate::source::postgres::TablePattern;
 
 /// One setting.
@@ -90,6 +91,8 @@ pub enum Kind {
     Bool,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// What decimals become; see [`NumericAs`].
+    NumericType,
     /// An address to listen at.
     Address,
     /// An address to listen at, or `off`.
@@ -416,6 +419,48 @@ pub const VARS: &[Var] = &[
         ..USUAL
     },
     Var {
+        name: "NUMERIC_AS",
+        default: Fallback::Value("varchar"),
+        kind: Kind::NumericType,
+        example: "decimal(38,9)",
+        help: "What a created column for `numeric` without precision is. `varchar` keeps every number; a decimal is \
+               easier to compute with, and numbers that it cannot hold follow ON_BAD_VALUE. Declared precision that \
+               a DECIMAL has is always kept as such. See docs/types.md.",
+        group: Group::Rows,
+        ..USUAL
+    },
+    Var {
+        name: "JSON_AS",
+        default: Fallback::Value("json"),
+        kind: Kind::OneOf(&["json", "varchar"]),
+        example: "varchar",
+        help: "What a created column for `json` and `jsonb` is. `varchar` keeps the text as it is: order of members, \
+               all digits of numbers, up to 1 MiB.",
+        group: Group::Rows,
+        ..USUAL
+    },
+    Var {
+        name: "ARRAY_AS",
+        default: Fallback::Value("json"),
+        kind: Kind::OneOf(&["json", "array", "varchar"]),
+        example: "array",
+        help: "What a created column for an array is. `json` takes any number of dimensions. `array` is an ARRAY of the \
+               elements' type, for arrays of one dimension (of documents and bytes: JSON as before). `varchar` keeps \
+               the text, with subscripts that do not begin at 1.",
+        group: Group::Rows,
+        ..USUAL
+    },
+    Var {
+        name: "BYTEA_AS",
+        default: Fallback::Value("varchar"),
+        kind: Kind::OneOf(&["varchar", "varbinary"]),
+        example: "varbinary",
+        help: "What a created column for `bytea` is. `varchar` holds `\\x` and hexadecimal digits, up to 524,287 bytes' \
+               worth; `varbinary` the bytes, up to 1 MiB.",
+        group: Group::Rows,
+        ..USUAL
+    },
+    Var {
         name: "FLUSH_SIZE",
         default: Fallback::Value("500000"),
         kind: Kind::Number(1, 100_000_000),
@@ -657,6 +702,7 @@ impl Kind {
                 let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
                 found.map(|word| (*word).to_owned()).ok_or_else(|| format!("is not {}", words.join(" or ")))
             }
+            Kind::NumericType => NumericAs::parse(text).map(|numeric| numeric.to_string()),
             Kind::AddressOrOff if text.eq_ignore_ascii_case("off") => Ok("off".to_owned()),
             Kind::AddressOrOff => match value::parse_address(text) {
                 Ok(address) => Ok(address.to_string()),
@@ -688,6 +734,7 @@ impl Kind {
             Kind::Size(min, max) => format!("size, {} to {}", value::print_size(min), value::print_size(max)),
             Kind::Bool => "true or false".to_owned(),
             Kind::OneOf(words) => words.join(" or "),
+            Kind::NumericType => "varchar or decimal(digits,digits after the point)".to_owned(),
             Kind::Address => "address:port".to_owned(),
             Kind::AddressOrOff => "address:port or off".to_owned(),
             Kind::Hosts => "list of hosts".to_owned(),

@@ -119,8 +119,8 @@ pub trait Spelling: Send + Sync {
     /// Appends a value of the source as the sink is to hold it; false if that is NULL.
     fn source(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool;
 
-    /// Appends a value of the sink.
-    fn target(&self, column: usize, text: &[u8], out: &mut Vec<u8>);
+    /// Appends a value of the sink; false if it is as good as NULL.
+    fn target(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool;
 }
 
 /// Reads target tables as they are now, for a comparison with the source. Rows marked as deleted do not count.

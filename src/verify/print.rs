@@ -84,10 +84,7 @@ impl<'a, T: Spelling> Printer<'a, T> {
     fn value(&mut self, column: usize, text: &[u8]) -> bool {
         match self.side {
             Side::Source => self.table.source(column, text, &mut self.text),
-            Side::Target => {
-                self.table.target(column, text, &mut self.text);
-                true
-            }
+            Side::Target => self.table.target(column, text, &mut self.text),
         }
     }
 
@@ -143,8 +140,9 @@ mod tests {
             out.extend_from_slice(text);
             text != b"replaced"
         }
-        fn target(&self, _: usize, text: &[u8], out: &mut Vec<u8>) {
+        fn target(&self, _: usize, text: &[u8], out: &mut Vec<u8>) -> bool {
             out.extend_from_slice(text);
+            true
         }
     }
 

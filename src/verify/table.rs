@@ -191,10 +191,7 @@ impl<S: source::Reader, T: sink::Reader, C: Sidecar> Verifier<'_, S, T, C> {
             let mut spelled = Vec::new();
             let there = match side {
                 Side::Source => table.source(*column, text, &mut spelled),
-                Side::Target => {
-                    table.target(*column, text, &mut spelled);
-                    true
-                }
+                Side::Target => table.target(*column, text, &mut spelled),
             };
             let shown = self.options.values.then(|| String::from_utf8_lossy(text).into_owned());
             Seen { spelled: there.then_some(spelled), shown }

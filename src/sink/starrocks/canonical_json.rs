@@ -2,27 +2,78 @@
 //!
 //! In: a document's text. Out: members in order of their names, the last of equal names alone, numbers as digits and
 //! an exponent, strings without escapes that are not needed. Always: total: what is no document, or is nested deeper
-//! than [`DEPTH_MAX`], is appended as it is. Start at [`append`].
+//! than [`DEPTH_MAX`], is appended as it is. StarRocks prints an ARRAY as JSON too, but for numbers that are none
+//! (`nan`, `inf`). Start at [`append`].
 
 use std::collections::BTreeMap;
+
+use super::spelling::without_empty_fraction;
 
 /// Deeper documents are compared by their text; the stack stays small.
 const DEPTH_MAX: usize = 200;
 
+/// What strings of a document stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strings {
+    Themselves,
+    /// A string of digits is the number, and a number that JSON has none for is a string.
+    Numbers,
+    /// A moment, with or without an empty fraction.
+    Moments,
+}
+
 /// Appends the document.
-pub(super) fn append(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn append(text: &[u8], strings: Strings, out: &mut Vec<u8>) {
     let start = out.len();
-    let mut reader = Reader { rest: text, depth: 0 };
+    let mut reader = Reader { rest: text, depth: 0, strings };
     if reader.value(out).is_none() || !reader.blank().is_empty() {
         out.truncate(start);
         out.extend_from_slice(text);
     }
 }
 
+/// Appends a string that holds these bytes. A quote and a backslash are escaped, so that the end is never in doubt.
+pub(super) fn string(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(*byte);
+    }
+    out.push(b'"');
+}
+
+/// Appends a number if the text is one, else a string.
+pub(super) fn number_or_string(text: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut reader = Reader { rest: text, depth: 0, strings: Strings::Themselves };
+    if reader.number(out).is_none() || !reader.rest.is_empty() {
+        out.truncate(start);
+        string(text, out);
+    }
+}
+
+/// Appends an object of members whose names and values are spelled.
+pub(super) fn object(members: BTreeMap<Vec<u8>, Vec<u8>>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (at, (name, value)) in members.into_iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b"" } else { b"," });
+        out.extend_from_slice(&name);
+        out.push(b':');
+        out.extend_from_slice(&value);
+    }
+    out.push(b'}');
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
     depth: usize,
+    strings: Strings,
 }
+
+/// What StarRocks prints for numbers that JSON has none for, and PostgreSQL's word.
+const NO_NUMBERS: [(&[u8], &[u8]); 3] = [(b"nan", b"NaN"), (b"inf", b"Infinity"), (b"-inf", b"-Infinity")];
 
 /// Each method appends what it has read; `None` if it is not JSON.
 impl Reader<'_> {
@@ -49,7 +100,9 @@ impl Reader<'_> {
             b'{' | b'[' if self.depth == DEPTH_MAX => None,
             b'{' => self.nested(Reader::object, out),
             b'[' => self.nested(Reader::array, out),
-            b'"' => self.string(out),
+            b'"' if self.strings == Strings::Themselves => self.string(out),
+            b'"' => self.meant(out),
+            _ if self.strings == Strings::Numbers && self.no_number(out) => Some(()),
             b'-' | b'0'..=b'9' => self.number(out),
             _ => {
                 let word = [&b"true"[..], b"false", b"null"].into_iter().find(|word| self.rest.starts_with(word))?;
@@ -58,6 +111,32 @@ impl Reader<'_> {
                 Some(())
             }
         }
+    }
+
+    fn no_number(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some((word, meant)) = NO_NUMBERS.into_iter().find(|(word, _)| self.rest.starts_with(word)) else {
+            return false;
+        };
+        self.rest = &self.rest[word.len()..];
+        string(meant, out);
+        true
+    }
+
+    /// A string that stands for something else.
+    fn meant(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        let mut text = Vec::new();
+        self.string(&mut text)?;
+        let inner = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        match self.strings {
+            Strings::Numbers if !inner.contains(&b'\\') => number_or_string(inner, out),
+            Strings::Moments => {
+                out.push(b'"');
+                out.extend_from_slice(without_empty_fraction(inner));
+                out.push(b'"');
+            }
+            Strings::Numbers | Strings::Themselves => out.extend_from_slice(&text),
+        }
+        Some(())
     }
 
     fn nested(&mut self, read: fn(&mut Self, &mut Vec<u8>) -> Option<()>, out: &mut Vec<u8>) -> Option<()> {
@@ -99,14 +178,7 @@ impl Reader<'_> {
                 self.taken(b",").then_some(())?;
             }
         }
-        out.push(b'{');
-        for (at, (name, value)) in members.into_iter().enumerate() {
-            out.extend_from_slice(if at == 0 { b"" } else { b"," });
-            out.extend_from_slice(&name);
-            out.push(b':');
-            out.extend_from_slice(&value);
-        }
-        out.push(b'}');
+        object(members, out);
         Some(())
     }
 
@@ -205,7 +277,7 @@ mod tests {
 
     fn spelled(text: &str) -> String {
         let mut out = Vec::new();
-        append(text.as_bytes(), &mut out);
+        append(text.as_bytes(), Strings::Themselves, &mut out);
         String::from_utf8(out).unwrap()
     }
 

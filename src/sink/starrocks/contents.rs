@@ -174,14 +174,11 @@ impl Spelling for Copied {
                 return false;
             }
         }
-        column.form.source(text, out);
-        true
+        column.form.source(text, out)
     }
 
-    fn target(&self, column: usize, text: &[u8], out: &mut Vec<u8>) {
-        if let Some(column) = self.column(column) {
-            column.form.target(text, out);
-        }
+    fn target(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool {
+        self.column(column).is_some_and(|column| column.form.target(text, out))
     }
 }
 

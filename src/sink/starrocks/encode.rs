@@ -315,6 +315,7 @@ impl Body {
 mod tests {
     use super::*;
     use crate::model::{Column, ColumnSet, ColumnType, Lsn, Present, RowBuilder, TableId, TableName, TableSchema};
+    use crate::sink::starrocks::options::TypeRules;
     use crate::sink::starrocks::plan::Audit;
     use crate::sink::starrocks::types::{Target, created};
     use proptest::prelude::*;
@@ -334,7 +335,7 @@ mod tests {
     fn plan(schema: &TableSchema, audit: bool, hard_deletes: bool) -> Plan {
         let column = |(at, column): (usize, &Column)| {
             let key = schema.is_key(at);
-            let writer = Writer::new(&column.ty, key, &created(&column.ty, key)).unwrap();
+            let writer = Writer::new(&column.ty, key, &created(&column.ty, key, &TypeRules::default())).unwrap();
             PlanColumn::new(&column.name, writer, !key, key)
         };
         let name = |name: &str| format!("sluice_{name}");
@@ -570,7 +571,7 @@ mod tests {
     }
 
     fn same(ty: &ColumnType, text: &str, read: &sonic_rs::Value) -> bool {
-        match created(ty, false) {
+        match created(ty, false, &TypeRules::default()) {
             Target::Boolean => read.as_bool() == Some(text == "t"),
             Target::Int(_) => read.as_i64() == text.parse().ok(),
             Target::Float => read.as_f64().map(|n| n as f32) == text.parse().ok(),

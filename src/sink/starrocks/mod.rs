@@ -7,12 +7,17 @@
 //! (`pipeline`). Start at [`StarRocks`] in `sink`; `stream_load` is the wire, `encode` the body, `verdict` the judgement.
 
 mod answer;
+mod array;
 mod canonical_json;
+mod compound;
 mod contents;
 mod date;
 mod ddl;
+mod element;
 mod encode;
 mod escape;
+mod fit;
+mod hstore;
 mod http;
 mod label;
 mod leftovers;
@@ -20,6 +25,7 @@ mod number;
 mod options;
 mod plan;
 mod prepare;
+mod quoted;
 mod reasons;
 mod redirect;
 mod setup;
@@ -28,15 +34,19 @@ mod spelling;
 mod sql;
 mod stream_load;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
 mod truncate;
 mod types;
+mod types_page;
 mod value;
 mod verdict;
 
 pub use contents::{Contents, Copied};
 pub use options::{
-    BadValue, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, Options, SinkUrl,
+    ArrayAs, BadValue, ByteaAs, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, JsonAs,
+    NumericAs, Options, SinkUrl, TypeRules,
 };
 pub use sink::StarRocks;
+pub use types_page::types_page;

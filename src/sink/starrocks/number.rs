@@ -53,6 +53,18 @@ pub(super) fn whole(text: &[u8]) -> Option<i128> {
     plain.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
 }
 
+/// The digits of an amount as PostgreSQL writes it under `lc_monetary=C`: `-$1,234.50`.
+pub(super) fn money(text: &[u8]) -> Option<Vec<u8>> {
+    let (sign, amount) = match text.strip_prefix(b"-") {
+        Some(amount) => (&b"-"[..], amount),
+        None => (&b""[..], text),
+    };
+    let digits = amount.strip_prefix(b"$").filter(|digits| digits.first().is_some_and(u8::is_ascii_digit))?;
+    let digits = digits.iter().filter(|byte| **byte != b',');
+    let written: Vec<u8> = sign.iter().chain(digits).copied().collect();
+    decimal(&written).is_some().then_some(written)
+}
+
 /// Whether the text is a number as JSON has them (RFC 8259, section 6).
 pub(super) fn is_json(text: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -126,6 +138,23 @@ mod tests {
         ];
         for (text, want) in cases {
             assert_eq!(whole(text.as_bytes()), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_read() {
+        let cases = [
+            ("$0.00", Some("0.00")),
+            ("-$92,233,720,368,547,758.08", Some("-92233720368547758.08")),
+            ("$1,234.50", Some("1234.50")),
+            ("1.50", None),
+            ("$", None),
+            ("$-1.50", None),
+            ("-", None),
+            ("\u{20ac}1.50", None),
+        ];
+        for (text, want) in cases {
+            assert_eq!(money(text.as_bytes()), want.map(|want| want.as_bytes().to_vec()), "{text}");
         }
     }
 

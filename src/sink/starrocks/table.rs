@@ -44,6 +44,15 @@ impl Described {
     pub(super) fn column(&self, name: &str) -> Option<&DescribedColumn> {
         self.columns.iter().find(|column| same(&column.name, name))
     }
+
+    /// A name for the digits of this column within a load, which no column has.
+    fn unused(&self, name: &str) -> String {
+        let mut unused = format!("{name}__hex");
+        while self.column(&unused).is_some() {
+            unused.push('_');
+        }
+        unused
+    }
 }
 
 fn same(one: &str, other: &str) -> bool {
@@ -65,7 +74,7 @@ pub(super) fn audit_columns(prefix: &str) -> [ColumnDef; 4] {
 pub(super) fn wanted(schema: &TableSchema, options: &Options) -> Vec<ColumnDef> {
     let column = |at: usize, key: bool| -> Option<ColumnDef> {
         let Column { name, ty, .. } = schema.columns.get(at)?;
-        Some(ColumnDef { name: name.clone(), ty: created(ty, key), key })
+        Some(ColumnDef { name: name.clone(), ty: created(ty, key, &options.types), key })
     };
     let values = (0..schema.columns.len()).filter(|at| !schema.is_key(*at));
     let keys = schema.key.iter().filter_map(|at| column(*at, true));
@@ -135,11 +144,17 @@ pub(super) fn fitted(schema: &TableSchema, described: &Described, options: &Opti
     let mut missing = Vec::new();
     for (at, column) in schema.columns.iter().enumerate() {
         let key = schema.is_key(at);
-        let wanted = ColumnDef { name: column.name.clone(), ty: created(&column.ty, key), key };
+        let wanted = ColumnDef { name: column.name.clone(), ty: created(&column.ty, key, &options.types), key };
         match described.column(&column.name) {
             None => missing.push(wanted),
             Some(there) => match Writer::new(&column.ty, key, &there.ty) {
-                Some(writer) => columns.push(PlanColumn::new(&there.name, writer, there.nullable, key)),
+                Some(writer) => {
+                    let planned = PlanColumn::new(&there.name, writer, there.nullable, key);
+                    columns.push(match writer {
+                        Writer::Hex(_) => planned.sent_as(described.unused(&there.name)),
+                        _ => planned,
+                    });
+                }
                 None => findings.push(type_finding(&target, options, schema, column, key, there)),
             },
         }
@@ -193,12 +208,15 @@ fn type_finding(
     key: bool,
     there: &DescribedColumn,
 ) -> Reason {
-    let wanted = ColumnDef { name: there.name.clone(), ty: created(&column.ty, key), key };
+    let wanted = ColumnDef { name: there.name.clone(), ty: created(&column.ty, key, &options.types), key };
     let how = match fit(&column.ty, key, &there.ty) {
         Fit::Narrow => "is too narrow for",
         Fit::Fits | Fit::Wrong => "cannot take the values of",
     };
-    let message = format!("column {} of type {} {how} the source's, which need {}", there.name, there.ty, wanted.ty);
+    let message = format!(
+        "column {} of type {} {how} the source's column {} of type {}, which needs {}",
+        there.name, there.ty, column.name, column.ty, wanted.ty
+    );
     let reason = Code::Type.reason(target, message);
     // Of a key, only VARCHAR may change, and only to be longer.
     let fixed = key && !matches!((&there.ty, &wanted.ty), (Target::Varchar(_), Target::Varchar(_)));

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::options::{BadValue, DeleteMode, Frontend, Options};
+use super::options::{BadValue, DeleteMode, Frontend, Options, TypeRules};
 use super::sink::StarRocks;
 use super::table::{self, Described, DescribedColumn};
 use crate::model::{
@@ -31,6 +31,7 @@ pub(super) fn options() -> Options {
         audit_prefix: Some("sluice_".into()),
         delete_mode: DeleteMode::Soft,
         on_bad_value: BadValue::Block,
+        types: TypeRules::default(),
         load_timeout: Duration::from_secs(60),
         connect_timeout: Duration::from_secs(2),
         parallelism: 4,

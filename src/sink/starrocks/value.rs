@@ -6,8 +6,10 @@
 
 use memchr::memmem;
 
+use super::array::{self, DIMENSIONS_MAX};
+use super::element::Element;
 use super::types::{Fit, Target, fit};
-use super::{date, escape, number};
+use super::{date, escape, hstore, number};
 use crate::model::ColumnType;
 
 /// Largest document of a JSON column in bytes.
@@ -33,6 +35,77 @@ pub(super) enum Writer {
     /// With `+00` at its end.
     DatetimeUtc,
     Json,
+    /// An amount of money; digits allowed before and after the point.
+    Money {
+        whole: u16,
+        fraction: u16,
+    },
+    /// An array of any dimension as a document.
+    JsonArray {
+        element: Element,
+        delimiter: u8,
+    },
+    /// An array of one dimension as a value of its own.
+    Array {
+        element: Plain,
+        delimiter: u8,
+    },
+    /// Keys and values as a document.
+    Hstore,
+    /// Numbers in brackets, as a document or an array.
+    Vector,
+    /// At most that many bytes, sent as hexadecimal digits.
+    Hex(u32),
+}
+
+/// How the elements of an array that is no document are written: the writers that need no more than themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    Bool,
+    Int(u32),
+    Float,
+    Decimal { whole: u16, fraction: u16 },
+    Money { whole: u16, fraction: u16 },
+    Text(u32),
+    Date,
+    Datetime,
+    DatetimeUtc,
+}
+
+impl Plain {
+    fn new(writer: Writer) -> Option<Plain> {
+        match writer {
+            Writer::Bool => Some(Plain::Bool),
+            Writer::Int(bits) => Some(Plain::Int(bits)),
+            Writer::Float => Some(Plain::Float),
+            Writer::Decimal { whole, fraction } => Some(Plain::Decimal { whole, fraction }),
+            Writer::Money { whole, fraction } => Some(Plain::Money { whole, fraction }),
+            Writer::Text(max) => Some(Plain::Text(max)),
+            Writer::Date => Some(Plain::Date),
+            Writer::Datetime => Some(Plain::Datetime),
+            Writer::DatetimeUtc => Some(Plain::DatetimeUtc),
+            Writer::Json
+            | Writer::JsonArray { .. }
+            | Writer::Array { .. }
+            | Writer::Hstore
+            | Writer::Vector
+            | Writer::Hex(_) => None,
+        }
+    }
+
+    fn writer(self) -> Writer {
+        match self {
+            Plain::Bool => Writer::Bool,
+            Plain::Int(bits) => Writer::Int(bits),
+            Plain::Float => Writer::Float,
+            Plain::Decimal { whole, fraction } => Writer::Decimal { whole, fraction },
+            Plain::Money { whole, fraction } => Writer::Money { whole, fraction },
+            Plain::Text(max) => Writer::Text(max),
+            Plain::Date => Writer::Date,
+            Plain::Datetime => Writer::Datetime,
+            Plain::DatetimeUtc => Writer::DatetimeUtc,
+        }
+    }
 }
 
 /// Why a value does not fit its target column.
@@ -54,6 +127,10 @@ pub(super) enum Unfit {
     NotADate,
     #[error("holds \\u0000 or half a surrogate pair, which StarRocks cannot store")]
     BadEscape,
+    #[error("is an array whose elements are not numbered from 1")]
+    ArrayBounds,
+    #[error("is an array of more than one dimension, which the column cannot hold")]
+    ArrayDimensions,
     #[error("is NULL where the column must not be")]
     Null,
 }
@@ -68,6 +145,9 @@ impl Writer {
             Target::Boolean => Some(Writer::Bool),
             Target::Int(bytes) => Some(Writer::Int(u32::from(*bytes) * 8)),
             Target::Float | Target::Double => Some(Writer::Float),
+            Target::Decimal { precision, scale } if *ty == ColumnType::Money => {
+                Some(Writer::Money { whole: precision - scale, fraction: *scale })
+            }
             Target::Decimal { precision, scale } => {
                 Some(Writer::Decimal { whole: precision - scale, fraction: *scale })
             }
@@ -75,7 +155,15 @@ impl Writer {
             Target::Date => Some(Writer::Date),
             Target::Datetime if *ty == ColumnType::TimestampTz => Some(Writer::DatetimeUtc),
             Target::Datetime => Some(Writer::Datetime),
-            Target::Json => Some(Writer::Json),
+            Target::Json => Some(document(ty)),
+            Target::Varbinary(bytes) => Some(Writer::Hex(*bytes)),
+            Target::Array(target) => match ty {
+                ColumnType::Array { element, delimiter } => {
+                    let element = Plain::new(Writer::new(element, false, target)?)?;
+                    Some(Writer::Array { element, delimiter: *delimiter })
+                }
+                _ => Some(Writer::Vector),
+            },
             Target::Other(_) => None,
         }
     }
@@ -88,7 +176,16 @@ impl Writer {
             Writer::Int(bits) => bits as usize / 8,
             Writer::Date => 4,
             Writer::Datetime | Writer::DatetimeUtc => 8,
-            Writer::Text(_) | Writer::Float | Writer::Decimal { .. } | Writer::Json => 0,
+            Writer::Text(_)
+            | Writer::Float
+            | Writer::Decimal { .. }
+            | Writer::Json
+            | Writer::Money { .. }
+            | Writer::JsonArray { .. }
+            | Writer::Array { .. }
+            | Writer::Hstore
+            | Writer::Vector
+            | Writer::Hex(_) => 0,
         }
     }
 
@@ -100,8 +197,8 @@ impl Writer {
     pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
         match self {
             Writer::Bool => match text {
-                b"t" => out.extend_from_slice(b"true"),
-                b"f" => out.extend_from_slice(b"false"),
+                b"t" | b"1" => out.extend_from_slice(b"true"),
+                b"f" | b"0" => out.extend_from_slice(b"false"),
                 _ => return Err(Unfit::Malformed),
             },
             Writer::Int(bits) => int(bits, text, out)?,
@@ -126,6 +223,20 @@ impl Writer {
             },
             Writer::Date | Writer::Datetime => return Err(Unfit::NotADate),
             Writer::Json => json(text, out)?,
+            Writer::Money { whole, fraction } => {
+                let digits = number::money(text).ok_or(Unfit::Malformed)?;
+                decimal(whole.into(), fraction.into(), &digits, out)?;
+            }
+            Writer::JsonArray { element, delimiter } => within_a_document(out, |out| {
+                array::write(text, delimiter, DIMENSIONS_MAX, out, |text, out| element.write(text, out))
+            })?,
+            Writer::Array { element, delimiter } => {
+                let element = element.writer();
+                array::write(text, delimiter, 1, out, |text, out| element.write(text, out))?;
+            }
+            Writer::Hstore => within_a_document(out, |out| hstore::write(text, out))?,
+            Writer::Vector => vector(text, out)?,
+            Writer::Hex(max) => hex(max as usize, text, out)?,
         }
         Ok(())
     }
@@ -188,8 +299,53 @@ fn decimal(whole: usize, fraction: usize, text: &[u8], out: &mut Vec<u8>) -> Res
     Ok(())
 }
 
+/// How values of a type become a document.
+fn document(ty: &ColumnType) -> Writer {
+    match ty {
+        ColumnType::Array { element, delimiter } => {
+            Writer::JsonArray { element: Element::new(element), delimiter: *delimiter }
+        }
+        ColumnType::Hstore => Writer::Hstore,
+        ColumnType::Vector => Writer::Vector,
+        _ => Writer::Json,
+    }
+}
+
+/// Appends a document that is made here.
+fn within_a_document(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), Unfit>) -> Result<(), Unfit> {
+    let start = out.len();
+    write(out)?;
+    match out.len() - start {
+        bytes if bytes > JSON_MAX => Err(Unfit::TooLong { bytes, max: JSON_MAX }),
+        _ => Ok(()),
+    }
+}
+
+/// `[1,2.5,3e-05]` is JSON already.
+fn vector(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    let numbers = text.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).ok_or(Unfit::Malformed)?;
+    if !numbers.split(|byte| *byte == b',').all(number::is_json) {
+        return Err(Unfit::Malformed);
+    }
+    out.extend_from_slice(text);
+    Ok(())
+}
+
+fn hex(max: usize, text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    let digits = text.strip_prefix(b"\\x").ok_or(Unfit::Malformed)?;
+    if digits.len() % 2 != 0 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return Err(Unfit::Malformed);
+    }
+    let bytes = digits.len() / 2;
+    if bytes > max {
+        return Err(Unfit::TooLong { bytes, max });
+    }
+    quoted(digits, out);
+    Ok(())
+}
+
 /// PostgreSQL has checked the grammar. It keeps escapes in `json` that no UTF-8 text can hold.
-fn json(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+pub(super) fn json(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
     if text.len() > JSON_MAX {
         return Err(Unfit::TooLong { bytes: text.len(), max: JSON_MAX });
     }
@@ -244,6 +400,9 @@ mod tests {
         use Unfit::{BadEscape, Malformed, NotADate, NotFinite, OutOfRange, TooLong, TooManyFractionDigits};
         let (small, big, large) = (Writer::Int(16), Writer::Int(64), Writer::Int(128));
         let money = Writer::Decimal { whole: 3, fraction: 2 };
+        let amount = Writer::Money { whole: 8, fraction: 2 };
+        let documents = Writer::JsonArray { element: Element::Document, delimiter: b',' };
+        let days = Writer::Array { element: Plain::Date, delimiter: b',' };
         let cases = [
             (Writer::Bool, "t", Ok("true")),
             (Writer::Bool, "f", Ok("false")),
@@ -290,6 +449,25 @@ mod tests {
             (Writer::Json, "\"\\ude00\\ud83d\"", Err(BadEscape)),
             (Writer::Json, "\"\\ud83d\\u0041\"", Err(BadEscape)),
             (Writer::Json, "  ", Err(Malformed)),
+            (Writer::Bool, "1", Ok("true")),
+            (amount, "$1,234.50", Ok("\"1234.50\"")),
+            (amount, "-$0.05", Ok("\"-0.05\"")),
+            (amount, "$100,000,000.00", Err(OutOfRange)),
+            (amount, "1.00", Err(Malformed)),
+            (documents, "{\"{\\\"a\\\": 1}\",NULL}", Ok("[{\"a\": 1},null]")),
+            (documents, "[0:0]={1}", Err(Unfit::ArrayBounds)),
+            (days, "{2024-02-29,NULL}", Ok("[\"2024-02-29\",null]")),
+            (days, "{2024-02-29,infinity}", Err(NotADate)),
+            (days, "{{2024-02-29}}", Err(Unfit::ArrayDimensions)),
+            (Writer::Hstore, "\"a\"=>\"1\"", Ok("{\"a\":\"1\"}")),
+            (Writer::Vector, "[1,-2.5,3e-05]", Ok("[1,-2.5,3e-05]")),
+            (Writer::Vector, "[]", Err(Malformed)),
+            (Writer::Vector, "[1,NaN]", Err(Malformed)),
+            (Writer::Hex(2), "\\x00ff", Ok("\"00ff\"")),
+            (Writer::Hex(2), "\\x", Ok("\"\"")),
+            (Writer::Hex(2), "\\x00ff00", Err(TooLong { bytes: 3, max: 2 })),
+            (Writer::Hex(2), "\\x0", Err(Malformed)),
+            (Writer::Hex(2), "00ff", Err(Malformed)),
         ];
         for (writer, text, want) in cases {
             check(writer, text, want);

@@ -49,6 +49,7 @@ pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
 pub use contents::Contents;
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
+pub use types::type_names;
 
 /// What the source needs to know.
 #[derive(Clone, Debug)]

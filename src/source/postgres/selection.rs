@@ -10,7 +10,6 @@ use std::sync::Arc;
 use super::catalog::quoted;
 use super::catalog::{self, Kind, Leaf, Persistence, Relation};
 use super::quote::identifier;
-use super::types::column_type;
 use super::{Identity, KnownTable, ReplicaIdentity, TablePattern};
 use crate::model::{Class, Column, Reason, TableId, TableName, TableSchema};
 
@@ -111,11 +110,7 @@ pub(super) fn known(selected: &Selected, published: Option<&BTreeSet<String>>) -
     let sent = |name: &str| published.is_none_or(|published| published.contains(name));
     let (mut columns, mut types) = (Vec::new(), Vec::new());
     for attribute in selected.relation.columns.iter().filter(|column| !column.generated && sent(&column.name)) {
-        columns.push(Column {
-            name: attribute.name.clone(),
-            ty: column_type(attribute.base.oid, attribute.base.typmod, &attribute.type_name),
-            nullable: !attribute.not_null,
-        });
+        columns.push(Column { name: attribute.name.clone(), ty: attribute.ty.clone(), nullable: !attribute.not_null });
         types.push(attribute.wire);
     }
     let position = |name: &String| {
@@ -425,6 +420,7 @@ mod tests {
     use super::super::WireType;
     use super::super::catalog::{Attribute, Index};
     use super::*;
+    use crate::model::ColumnType;
 
     fn name(text: &str) -> TableName {
         let (schema, name) = text.split_once('.').unwrap_or(("public", text));
@@ -444,14 +440,7 @@ mod tests {
 
     fn attribute(name: &str) -> Attribute {
         let int4 = WireType { oid: 23, typmod: -1 };
-        Attribute {
-            name: name.into(),
-            wire: int4,
-            base: int4,
-            type_name: "int4".into(),
-            not_null: true,
-            generated: false,
-        }
+        Attribute { name: name.into(), wire: int4, ty: ColumnType::Int32, not_null: true, generated: false }
     }
 
     /// A table `id` of columns `id` and `v` with a primary key.
