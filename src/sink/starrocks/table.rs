@@ -41,7 +41,7 @@ pub(super) struct DescribedColumn {
 
 impl Described {
     /// Column names compare without case in StarRocks.
-    fn column(&self, name: &str) -> Option<&DescribedColumn> {
+    pub(super) fn column(&self, name: &str) -> Option<&DescribedColumn> {
         self.columns.iter().find(|column| same(&column.name, name))
     }
 
@@ -149,7 +149,8 @@ pub(super) fn fitted(schema: &TableSchema, described: &Described, options: &Opti
             None => missing.push(wanted),
             Some(there) => match Writer::new(&column.ty, key, &there.ty) {
                 Some(writer) => {
-                    let planned = PlanColumn::new(&there.name, writer, there.nullable, key);
+                    let planned = PlanColumn::new(&there.name, writer, there.nullable, key)
+                        .with_policies(&options.on_bad_value, &column.ty);
                     columns.push(match writer {
                         Writer::Hex(_) => planned.sent_as(described.unused(&there.name)),
                         _ => planned,
@@ -172,7 +173,6 @@ pub(super) fn fitted(schema: &TableSchema, described: &Described, options: &Opti
                 .columns
                 .iter()
                 .all(|column| column.nullable || described.key.iter().any(|key| same(key, &column.name))),
-            on_bad_value: options.on_bad_value,
         }),
         false => {
             let there = format!("{}.{}", options.database, schema.target);
