@@ -10,7 +10,9 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::ddl;
-use super::options::{BadValue, Options};
+use super::options::Options;
+use super::plan::PlanColumn;
+use super::policy::Policy;
 use super::prepare::describe;
 use super::reasons::Code;
 use super::spelling::Form;
@@ -39,8 +41,8 @@ struct ComparedColumn {
     /// Name as the target spells it.
     name: String,
     form: Form,
-    /// Where values that do not fit become NULL: tells whether one fits.
-    fits: Option<Writer>,
+    /// Where a policy puts something else in place of values that do not fit: tells which.
+    fits: Option<PlanColumn>,
 }
 
 /// A target table that was looked at.
@@ -110,11 +112,16 @@ impl Copied {
                 left_out.push(LeftOut { column: column.name.clone(), why });
             }
             compared.push(there.map(|there| {
-                let replaced = options.on_bad_value == BadValue::Null && there.nullable && !schema.is_key(at);
+                let replaced = |writer| {
+                    PlanColumn::new(&there.name, writer, there.nullable, schema.is_key(at))
+                        .with_policies(&options.on_bad_value, &column.ty)
+                };
                 ComparedColumn {
                     name: there.name.clone(),
                     form: Form::of(&column.ty, &there.ty),
-                    fits: replaced.then(|| Writer::new(&column.ty, false, &there.ty)).flatten(),
+                    fits: Writer::new(&column.ty, schema.is_key(at), &there.ty)
+                        .map(replaced)
+                        .filter(|plan| !plan.policies.all_block()),
                 }
             }));
         }
@@ -167,10 +174,11 @@ impl Spelling for Copied {
     fn source(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(column) = self.column(column) else { return false };
         let start = out.len();
-        if let Some(writer) = column.fits {
-            let fits = writer.write(text, out).is_ok();
+        if let Some(plan) = &column.fits {
+            let written = plan.writer.write(text, out);
             out.truncate(start);
-            if !fits {
+            let policy = written.err().and_then(|unfit| unfit.class()).map(|class| plan.policies.of(class));
+            if policy == Some(Policy::Null) {
                 return false;
             }
         }
@@ -219,6 +227,7 @@ impl Reader for Contents {
 mod tests {
     use super::*;
     use crate::model::{Column, ColumnType, TableId, TableName};
+    use crate::sink::starrocks::policy::Policies;
     use crate::sink::starrocks::table::DescribedColumn;
     use crate::sink::starrocks::tests::options;
     use crate::sink::starrocks::types::Target;
@@ -238,7 +247,7 @@ mod tests {
             filled: false,
         };
         let described = Described { columns: there.iter().map(column).collect(), ..Described::default() };
-        let options = Options { on_bad_value: BadValue::Null, ..options() };
+        let options = Options { on_bad_value: Policies::all(Policy::Null), ..options() };
         Copied::new(Arc::new(schema), &described, &options)
     }
 
