@@ -26,18 +26,8 @@ const CHUNK: usize = 256 << 10;
 /// Why a row cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EncodeError {
-    #[error("the value of column {column} in the row with key hash {key_hash} {unfit}")]
-    Value {
-        column: String,
-        key: bool,
-        nullable: bool,
-        /// The policies that would load something.
-        ways: Vec<Policy>,
-        key_hash: String,
-        unfit: Unfit,
-        /// A type that the column can be changed to and that holds the value.
-        wider: Option<Target>,
-    },
+    #[error("{0}")]
+    Value(Box<BadValue>),
     #[error("the key of the row with key hash {key_hash} takes {bytes} bytes where {KEY_BYTES_MAX} fit")]
     KeyTooLong { key_hash: String, bytes: usize },
     #[error("column {column} is unchanged in a row that must bring it")]
@@ -48,6 +38,21 @@ pub(super) enum EncodeError {
     DeleteAmongRows,
     #[error("a row that is no delete came in a load of deletes")]
     RowAmongDeletes,
+}
+
+/// A value that its column cannot hold and blocks for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the value of column {column} in the row with key hash {key_hash} {unfit}")]
+pub(super) struct BadValue {
+    pub(super) column: String,
+    pub(super) key: bool,
+    pub(super) nullable: bool,
+    /// The policies that would load something.
+    pub(super) ways: Vec<Policy>,
+    pub(super) key_hash: String,
+    pub(super) unfit: Unfit,
+    /// A type that the column can be changed to and that holds the value.
+    pub(super) wider: Option<Target>,
 }
 
 /// What a row ends with, per operation.
@@ -136,7 +141,7 @@ impl Encoder {
 
     #[cold]
     fn bad_value(&self, column: &PlanColumn, text: &[u8], row: &Row, unfit: Unfit) -> EncodeError {
-        EncodeError::Value {
+        EncodeError::Value(Box::new(BadValue {
             column: column.name.clone(),
             key: column.key,
             nullable: column.nullable,
@@ -144,7 +149,7 @@ impl Encoder {
             key_hash: key_hash(&self.plan, row),
             unfit,
             wider: wider(column.writer, column.key, unfit, text),
-        }
+        }))
     }
 
     /// The terminator of the last text column is not written, but only the last key column can save it.
@@ -691,14 +696,15 @@ pub(super) mod tests {
                         assert_eq!(body, format!("[{{\"id\":1,\"v\":{want}}}]"), "{name}");
                         assert_eq!(changed, [(class, 1)], "{name}");
                     }
-                    (None, Err(EncodeError::Value { unfit, column, .. })) => {
+                    (None, Err(EncodeError::Value(bad))) => {
+                        let BadValue { unfit, column, .. } = *bad;
                         assert_eq!((unfit.class().unwrap().row().name, column.as_str()), (class, "v"), "{name}");
                     }
                     (want, got) => panic!("{name}: wanted {want:?}, got {got:?}"),
                 }
                 if policy == Policy::Null {
                     let got = with_policies(ty, target, false, Policies::all(policy), value);
-                    assert!(matches!(got, Err(EncodeError::Value { .. })), "{name} where NULL must not be");
+                    assert!(matches!(got, Err(EncodeError::Value(_))), "{name} where NULL must not be");
                 }
             }
         }
@@ -717,7 +723,7 @@ pub(super) mod tests {
         let want = r#"[{"id":1,"v":"[1.7976931348623157e308, \"\\u0000\"]"}]"#;
         assert_eq!(got, (want.to_owned(), vec![("json_number", 1), ("json_escape", 1)]));
         let got = with_policies(&ColumnType::Json, &Target::Json, true, both, document);
-        assert!(matches!(got, Err(EncodeError::Value { unfit: Unfit::BadEscape, .. })), "{got:?}");
+        assert!(matches!(&got, Err(EncodeError::Value(bad)) if bad.unfit == Unfit::BadEscape), "{got:?}");
     }
 
     #[test]
@@ -730,7 +736,7 @@ pub(super) mod tests {
             }
             for (id, date) in [("99999999999", None), ("1", Some("2023-02-29"))] {
                 let got = encoded(plan.clone(), &schema, Present::All, vec![row(Op::Insert, &[Some(id), date], 1)]);
-                assert!(matches!(got, Err(EncodeError::Value { .. })), "{policy:?} {id} {date:?}: {got:?}");
+                assert!(matches!(got, Err(EncodeError::Value(_))), "{policy:?} {id} {date:?}: {got:?}");
             }
         }
     }

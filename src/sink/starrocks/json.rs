@@ -84,10 +84,8 @@ pub(super) fn with_nearest_numbers(text: &[u8]) -> Vec<u8> {
 
 /// The shortest text of the nearest finite double.
 fn nearest(token: &[u8]) -> String {
-    match double(token) {
-        number if number == 0.0 => "0".to_owned(),
-        number => format!("{:e}", number.clamp(f64::MIN, f64::MAX)),
-    }
+    let number = double(token).clamp(f64::MIN, f64::MAX);
+    if number == 0.0 { "0".to_owned() } else { format!("{number:e}") }
 }
 
 /// Where the string that begins before `at` is over.
