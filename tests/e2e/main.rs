@@ -7,4 +7,5 @@ mod rows;
 mod shutdown;
 mod sink;
 mod slots;
+mod types;
 mod world;
