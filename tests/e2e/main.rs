@@ -8,4 +8,5 @@ mod shutdown;
 mod sink;
 mod slots;
 mod types;
+mod verify;
 mod world;

@@ -9,6 +9,9 @@
 mod answer;
 mod array;
 mod blocked;
+mod canonical_json;
+mod compound;
+mod contents;
 mod date;
 mod ddl;
 mod element;
@@ -31,6 +34,7 @@ mod reasons;
 mod redirect;
 mod setup;
 mod sink;
+mod spelling;
 mod sql;
 mod stream_load;
 mod table;
@@ -46,6 +50,7 @@ mod value;
 mod verdict;
 mod wider;
 
+pub use contents::{Contents, Copied};
 pub use options::{
     ArrayAs, ByteaAs, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, JsonAs, NumericAs,
     Options, SinkUrl, TypeRules,

@@ -41,7 +41,7 @@ pub(super) struct DescribedColumn {
 
 impl Described {
     /// Column names compare without case in StarRocks.
-    fn column(&self, name: &str) -> Option<&DescribedColumn> {
+    pub(super) fn column(&self, name: &str) -> Option<&DescribedColumn> {
         self.columns.iter().find(|column| same(&column.name, name))
     }
 

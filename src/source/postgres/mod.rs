@@ -7,6 +7,8 @@ mod catalog;
 mod checkpoints;
 mod client;
 mod conninfo;
+mod contents;
+mod copy_text;
 mod core;
 mod database;
 mod decode;
@@ -44,6 +46,7 @@ use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use checkpoints::PgCheckpoints;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
+pub use contents::Contents;
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
 pub use types::type_names;

@@ -375,6 +375,18 @@ pub(super) async fn fingerprint(
     Ok(fingerprint)
 }
 
+/// The row filters of a publication's tables, as SQL.
+pub(super) async fn filters(client: &Client, version: i32, name: &str) -> Result<BTreeMap<TableName, String>, Reason> {
+    if version < WITH_FILTERS {
+        return Ok(BTreeMap::new());
+    }
+    let statement = "SELECT t.schemaname::text, t.tablename::text, t.rowfilter
+                     FROM pg_catalog.pg_publication_tables t WHERE t.pubname = $1 AND t.rowfilter IS NOT NULL";
+    let rows = client.query(statement, &[&name]).await;
+    let rows = rows.map_err(|error| query_reason(&error, "reading the publication's row filters"))?;
+    Ok(rows.iter().map(|row| (TableName { schema: row.get(0), name: row.get(1) }, row.get(2))).collect())
+}
+
 /// Reads a publication, its fingerprint as far as it concerns these tables.
 pub(super) async fn inspect(
     client: &Client,
