@@ -5,16 +5,15 @@
 //! hold ends the body with an error or, by policy, becomes another one and is counted. Not here: which columns fit which
 //! (`types`), one value (`value`), which policy (`policy`). Start at [`Body::read`].
 
-use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::escape;
-use super::nearest::nearest;
+use super::instead::instead;
 use super::plan::{Plan, PlanColumn};
-use super::policy::{BadClass, Changed, Policy};
+use super::policy::{Changed, Policy};
 use super::types::{KEY_BYTES_MAX, Target};
 use super::value::{Unfit, Writer};
 use super::wider::wider;
@@ -112,7 +111,8 @@ impl Encoder {
                     let start = out.len();
                     if let Err(unfit) = column.writer.write(text, out) {
                         out.truncate(start);
-                        settle(column, text, unfit, out, |class| changed.count(class, at))
+                        instead(column, text, unfit, |class| changed.count(class, at))
+                            .and_then(|loaded| loaded.write(column, out))
                             .map_err(|unfit| self.bad_value(column, text, &row.row, unfit))?;
                     }
                 }
@@ -161,51 +161,6 @@ impl Encoder {
             true => Err(EncodeError::KeyTooLong { key_hash: key_hash(&self.plan, row), bytes }),
             false => Ok(()),
         }
-    }
-}
-
-/// Writes what the column's policies put in place of a value, and tells the class of each fault there was.
-///
-/// # Errors
-/// The fault that the column blocks for.
-#[cold]
-fn settle(
-    column: &PlanColumn,
-    text: &[u8],
-    unfit: Unfit,
-    out: &mut Vec<u8>,
-    mut tell: impl FnMut(BadClass),
-) -> Result<(), Unfit> {
-    let (start, mut text, mut unfit) = (out.len(), Cow::Borrowed(text), unfit);
-    let mut settled = Vec::new();
-    loop {
-        let class = unfit.class().ok_or(unfit)?;
-        // The nearest value still has the fault: it has none.
-        if settled.contains(&class) {
-            return Err(unfit);
-        }
-        settled.push(class);
-        let policy = column.policies.of(class);
-        if policy != Policy::Block {
-            tell(class);
-        }
-        match policy {
-            Policy::Block => return Err(unfit),
-            Policy::Null => {
-                out.extend_from_slice(b"null");
-                return Ok(());
-            }
-            Policy::Text => {
-                escape::string(&text, out);
-                return Ok(());
-            }
-            Policy::Clamp => text = Cow::Owned(nearest(column.writer, unfit, &text).ok_or(unfit)?),
-        }
-        match column.writer.write(&text, out) {
-            Ok(()) => return Ok(()),
-            Err(next) => unfit = next,
-        }
-        out.truncate(start);
     }
 }
 
@@ -372,7 +327,7 @@ pub(super) mod tests {
     use crate::model::{Column, ColumnSet, ColumnType, Lsn, Present, RowBuilder, TableId, TableName, TableSchema};
     use crate::sink::starrocks::options::TypeRules;
     use crate::sink::starrocks::plan::Audit;
-    use crate::sink::starrocks::policy::{CLASSES, Policies};
+    use crate::sink::starrocks::policy::{BadClass, CLASSES, Policies};
     use crate::sink::starrocks::types::{Target, created};
     use proptest::prelude::*;
     use sonic_rs::{JsonContainerTrait, JsonValueTrait};
