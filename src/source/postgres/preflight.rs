@@ -172,8 +172,8 @@ pub(super) fn notes(server: &Server) -> Vec<String> {
     }
     if server.encoding == "SQL_ASCII" {
         notes.push(
-            "the database's encoding is SQL_ASCII: the server checks no text, and bytes that are not UTF-8 cannot be \
-             replicated"
+            "the database's encoding is SQL_ASCII: the server checks no text, and values that are not UTF-8 follow \
+             ON_BAD_VALUE"
                 .to_owned(),
         );
     }
