@@ -15,9 +15,9 @@ use super::env::{Origin, Reading};
 use super::problem::{Problem, Problems};
 use super::value::{parse_address, parse_duration, parse_host_map, parse_hosts, parse_size, print_size};
 use super::vars::{Fallback, VARS, var};
-use super::{LogFormat, LogOptions, Settings, effective};
+use super::{LogFormat, LogOptions, Settings, bad_values, effective};
 use crate::sink::starrocks::{
-    self, ArrayAs, BadValue, ByteaAs, DEFAULT_SQL_PORT, DeleteMode, JsonAs, NumericAs, SinkUrl, TypeRules,
+    self, ArrayAs, ByteaAs, DEFAULT_SQL_PORT, DeleteMode, JsonAs, NumericAs, Policies, SinkUrl, TypeRules,
 };
 use crate::source::postgres::{self, ConnectOptions, ReplicaIdentity, TablePattern};
 use crate::{engine, grpc, pipeline};
@@ -60,8 +60,8 @@ struct Values {
     delete_mode: Option<DeleteModeWord>,
     audit_columns: bool,
     audit_column_prefix: String,
-    #[serde(with = "BadValueWord")]
-    on_bad_value: BadValue,
+    #[serde(deserialize_with = "policies")]
+    on_bad_value: Policies,
     #[serde(deserialize_with = "numeric_as")]
     numeric_as: NumericAs,
     #[serde(with = "JsonAsWord")]
@@ -103,13 +103,6 @@ enum ReplicaIdentityWord {
 enum DeleteModeWord {
     Soft,
     Hard,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "BadValue", rename_all = "lowercase")]
-enum BadValueWord {
-    Block,
-    Null,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +154,10 @@ fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
 
 fn host_map<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
     by(from, parse_host_map)
+}
+
+fn policies<'de, D: Deserializer<'de>>(from: D) -> Result<Policies, D::Error> {
+    by(from, bad_values::parse)
 }
 
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
@@ -527,6 +524,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Effective, HIDDEN};
+    use crate::sink::starrocks::{BadClass, Policy};
 
     const MINIMAL: &[(&str, &str)] = &[
         ("SOURCE_URL", "postgres://app@pg:5432/shop?sslmode=disable"),
@@ -580,7 +578,8 @@ mod tests {
         assert_eq!((sink.user.as_str(), sink.database.as_str(), sink.sql_port), ("loader", "shop", 9030));
         assert_eq!((sink.password.expose_secret(), sink.password_file), ("", None));
         assert_eq!((sink.delete_mode, sink.audit_prefix.as_deref()), (DeleteMode::Soft, Some("sluice_")));
-        assert_eq!((sink.on_bad_value, sink.create_tables, sink.replication_num), (BadValue::Block, true, None));
+        assert_eq!((sink.create_tables, sink.replication_num), (true, None));
+        assert_eq!(sink.on_bad_value, Policies::all(Policy::Block));
         assert_eq!(sink.types, TypeRules::default());
         assert_eq!(
             (engine.memory_budget, engine.flush.flush_bytes, engine.flush.flush_rows),
@@ -648,7 +647,7 @@ mod tests {
             ("SINK_REPLICATION_NUM", "1"),
             ("DELETE_MODE", "hard"),
             ("AUDIT_COLUMN_PREFIX", "a_"),
-            ("ON_BAD_VALUE", "null"),
+            ("ON_BAD_VALUE", "Null, numeric_range=clamp"),
             ("NUMERIC_AS", "DECIMAL( 38 , 9 )"),
             ("JSON_AS", "varchar"),
             ("ARRAY_AS", "array"),
@@ -680,7 +679,9 @@ mod tests {
             (3, Duration::from_secs(30), Duration::from_millis(500))
         );
         assert_eq!((sink.create_tables, sink.replication_num, sink.delete_mode), (false, Some(1), DeleteMode::Hard));
-        assert_eq!((sink.audit_prefix.as_deref(), sink.on_bad_value), (Some("a_"), BadValue::Null));
+        assert_eq!(sink.audit_prefix.as_deref(), Some("a_"));
+        let policies = Policies::all(Policy::Null).with(BadClass::NumericRange, Policy::Clamp);
+        assert_eq!(Some(sink.on_bad_value), policies);
         let types = TypeRules {
             numeric: NumericAs::Decimal { precision: 38, scale: 9 },
             json: JsonAs::Varchar,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::value;
+use super::{bad_values, value};
 use crate::sink::starrocks::NumericAs;
 use crate::source::postgres::TablePattern;
 
@@ -105,6 +105,8 @@ pub enum Kind {
     File,
     /// A log filter as the `tracing` libraries read it.
     LogFilter,
+    /// A policy for values that do not fit, and others for some of their classes; see `bad_values`.
+    Policies,
 }
 
 /// The chapters of the reference.
@@ -411,10 +413,13 @@ pub const VARS: &[Var] = &[
     Var {
         name: "ON_BAD_VALUE",
         default: Fallback::Value("block"),
-        kind: Kind::OneOf(&["block", "null"]),
-        example: "null",
-        help: "What to do about a value that its target column cannot hold. `block`: the table waits for a person, \
-               the others go on. `null`: it becomes NULL and is counted.",
+        kind: Kind::Policies,
+        example: "block,numeric_range=clamp,json_number=text",
+        help: "What to do about a value that its target column cannot hold: one word for all classes of such values, \
+               and `class=policy` for those that differ. `block`: the table waits for a person, the others go on. \
+               `null`: NULL is loaded, except where the column must not be NULL. `clamp`: the nearest value is. \
+               `text`: a document is loaded as a JSON string. Where a policy makes no sense or cannot be followed, \
+               and for keys, the table blocks. What is not loaded as it is, is counted. docs/values.md has the classes.",
         group: Group::Rows,
         ..USUAL
     },
@@ -713,6 +718,7 @@ impl Kind {
             Kind::HostMap => value::parse_host_map(text)
                 .map(|map| map.iter().map(|(from, to)| format!("{from}={to}")).collect::<Vec<_>>().join(",")),
             Kind::File => open_regular(Path::new(text)).map(|_| same()),
+            Kind::Policies => bad_values::parse(text).map(|policies| bad_values::print(&policies)),
             Kind::LogFilter => {
                 EnvFilter::try_new(text).map(|_| same()).map_err(|error| format!("is not a log filter: {error}"))
             }
@@ -741,6 +747,7 @@ impl Kind {
             Kind::HostMap => "list of from=to".to_owned(),
             Kind::File => "path of a file".to_owned(),
             Kind::LogFilter => "log filter".to_owned(),
+            Kind::Policies => "list of block, null, clamp or text, and class=policy".to_owned(),
         }
     }
 }

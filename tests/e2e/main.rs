@@ -6,5 +6,6 @@ mod rows;
 mod shutdown;
 mod sink;
 mod slots;
+mod types;
 mod verify;
 mod world;

@@ -47,7 +47,7 @@ impl Element {
     /// Why a document cannot hold it.
     pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
         let written = match (self, text) {
-            (Element::Document, _) => return value::json(text, out),
+            (Element::Document, _) => return value::checked_document(text, out),
             (Element::Hstore, _) => return hstore::write(text, out),
             (Element::Bool, b"t") => &b"true"[..],
             (Element::Bool, b"f") => b"false",
@@ -58,8 +58,7 @@ impl Element {
             (Element::Whole, _) if is_whole(text) => text,
             (Element::Numeric, _) if is_exact(text) => text,
             (Element::Whole | Element::Float | Element::Numeric | Element::Text, _) => {
-                escape::string(text, out);
-                return Ok(());
+                return if escape::string(text, out) { Err(Unfit::Nul) } else { Ok(()) };
             }
         };
         out.extend_from_slice(written);

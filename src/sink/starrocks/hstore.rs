@@ -7,14 +7,14 @@ use super::value::Unfit;
 /// Appends `"a"=>"1", "b"=>NULL` as an object of strings and nulls. Keys come once only.
 ///
 /// # Errors
-/// If the text is of another form.
+/// If the text is of another form, or holds what no text of PostgreSQL does.
 pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
     simdutf8::basic::from_utf8(text).map_err(|_| Unfit::NotUtf8)?;
     out.push(b'{');
     let mut rest = text;
     while !rest.is_empty() {
         let (key, after) = quoted(rest).ok_or(Unfit::Malformed)?;
-        escape::string(&key, out);
+        let mut nul = escape::string(&key, out);
         out.push(b':');
         rest = after.strip_prefix(b"=>").ok_or(Unfit::Malformed)?;
         match rest.strip_prefix(b"NULL") {
@@ -24,9 +24,12 @@ pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
             }
             None => {
                 let (value, after) = quoted(rest).ok_or(Unfit::Malformed)?;
-                escape::string(&value, out);
+                nul |= escape::string(&value, out);
                 rest = after;
             }
+        }
+        if nul {
+            return Err(Unfit::Nul);
         }
         if !rest.is_empty() {
             rest = rest.strip_prefix(b", ").filter(|more| !more.is_empty()).ok_or(Unfit::Malformed)?;

@@ -8,6 +8,7 @@
 
 mod answer;
 mod array;
+mod blocked;
 mod canonical_json;
 mod compound;
 mod contents;
@@ -19,11 +20,14 @@ mod escape;
 mod fit;
 mod hstore;
 mod http;
+mod json;
 mod label;
 mod leftovers;
+mod nearest;
 mod number;
 mod options;
 mod plan;
+mod policy;
 mod prepare;
 mod quoted;
 mod reasons;
@@ -38,15 +42,19 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod truncate;
+#[cfg(test)]
+mod twin;
 mod types;
 mod types_page;
 mod value;
 mod verdict;
+mod wider;
 
 pub use contents::{Contents, Copied};
 pub use options::{
-    ArrayAs, BadValue, ByteaAs, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, JsonAs,
-    NumericAs, Options, SinkUrl, TypeRules,
+    ArrayAs, ByteaAs, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, JsonAs, NumericAs,
+    Options, SinkUrl, TypeRules,
 };
+pub use policy::{BadClass, CLASSES, ClassRow, Policies, Policy, classes_in_markdown};
 pub use sink::StarRocks;
 pub use types_page::types_page;

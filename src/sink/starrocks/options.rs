@@ -11,6 +11,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::policy::Policies;
+
 /// A frontend's HTTP port if none is named (StarRocks: `http_port`).
 pub const DEFAULT_HTTP_PORT: u16 = 8030;
 /// A frontend's HTTPS port if none is named (StarRocks: `https_port`).
@@ -43,7 +45,7 @@ pub struct Options {
     /// What becomes of deleted rows.
     pub delete_mode: DeleteMode,
     /// What to do about values the target column cannot hold.
-    pub on_bad_value: BadValue,
+    pub on_bad_value: Policies,
     /// How types are mapped where there is a choice.
     pub types: TypeRules,
     /// `timeout` of a load at the server; the client waits a little longer.
@@ -205,15 +207,6 @@ pub enum ByteaAs {
     Varchar,
     /// VARBINARY: the bytes.
     Varbinary,
-}
-
-/// What to do about a value its target column cannot hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadValue {
-    /// The table waits for a person.
-    Block,
-    /// It becomes NULL, and is counted. Never for key columns and columns that must not be NULL: those block.
-    Null,
 }
 
 /// What a `SINK_URL` says; parts it does not say are `None`.

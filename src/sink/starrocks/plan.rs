@@ -1,9 +1,9 @@
 //! How the rows of one table are written: settled once when the table is prepared, not row by row.
 
 use super::escape;
-use super::options::BadValue;
+use super::policy::{Abilities, Policies, Policy, is_prose};
 use super::value::Writer;
-use crate::model::{ColumnSet, Present};
+use crate::model::{ColumnSet, ColumnType, Present};
 
 /// One source column in its target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,11 +18,37 @@ pub(super) struct PlanColumn {
     /// Whether the target column may be NULL.
     pub(super) nullable: bool,
     pub(super) key: bool,
+    /// Whether a part of a value's text is still text of its type.
+    pub(super) prose: bool,
+    /// What becomes of values it cannot hold.
+    pub(super) policies: Policies,
 }
 
 impl PlanColumn {
+    /// A column that blocks its table for every value it cannot hold.
     pub(super) fn new(name: &str, writer: Writer, nullable: bool, key: bool) -> Self {
-        PlanColumn { name: name.to_owned(), prefix: prefix(name), writer, sent_as: None, nullable, key }
+        let policies = Policies::all(Policy::Block);
+        PlanColumn {
+            name: name.to_owned(),
+            prefix: prefix(name),
+            writer,
+            sent_as: None,
+            nullable,
+            key,
+            prose: false,
+            policies,
+        }
+    }
+
+    /// With these policies for values of `ty`, as far as the column can follow them.
+    pub(super) fn with_policies(self, policies: &Policies, ty: &ColumnType) -> Self {
+        let column = PlanColumn { prose: is_prose(ty), ..self };
+        PlanColumn { policies: policies.in_column(&column.abilities()), ..column }
+    }
+
+    /// What its policies could be.
+    pub(super) fn abilities(&self) -> Abilities {
+        Abilities { writer: self.writer, nullable: self.nullable, key: self.key, prose: self.prose }
     }
 
     /// Its values travel as hexadecimal digits in a field of that name.
@@ -70,7 +96,6 @@ pub(super) struct Plan {
     pub(super) hard_deletes: bool,
     /// Every column of the target besides the key may be NULL, so that a row that brings the key alone is accepted.
     pub(super) key_alone_fits: bool,
-    pub(super) on_bad_value: BadValue,
 }
 
 /// What the headers of a load say of its columns.
@@ -83,6 +108,11 @@ pub(super) struct ColumnHeaders {
 }
 
 impl Plan {
+    /// Whether a body may hold other values than the source's.
+    pub(super) fn may_change_values(&self) -> bool {
+        self.columns.iter().any(|column| !column.policies.all_block())
+    }
+
     /// Which source columns the rows (not the deletes) of such a load bring.
     pub(super) fn included(&self, present: &Present) -> Vec<bool> {
         match present {
@@ -147,7 +177,6 @@ mod tests {
             }),
             hard_deletes: true,
             key_alone_fits: true,
-            on_bad_value: BadValue::Block,
         };
         let made = "`b``c`=to_binary(`b``c__hex`,'hex')";
         let cases = [

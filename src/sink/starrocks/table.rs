@@ -149,7 +149,8 @@ pub(super) fn fitted(schema: &TableSchema, described: &Described, options: &Opti
             None => missing.push(wanted),
             Some(there) => match Writer::new(&column.ty, key, &there.ty) {
                 Some(writer) => {
-                    let planned = PlanColumn::new(&there.name, writer, there.nullable, key);
+                    let planned = PlanColumn::new(&there.name, writer, there.nullable, key)
+                        .with_policies(&options.on_bad_value, &column.ty);
                     columns.push(match writer {
                         Writer::Hex(_) => planned.sent_as(described.unused(&there.name)),
                         _ => planned,
@@ -172,7 +173,6 @@ pub(super) fn fitted(schema: &TableSchema, described: &Described, options: &Opti
                 .columns
                 .iter()
                 .all(|column| column.nullable || described.key.iter().any(|key| same(key, &column.name))),
-            on_bad_value: options.on_bad_value,
         }),
         false => {
             let there = format!("{}.{}", options.database, schema.target);
@@ -218,11 +218,20 @@ fn type_finding(
         there.name, there.ty, column.name, column.ty, wanted.ty
     );
     let reason = Code::Type.reason(target, message);
-    // Of a key, only VARCHAR may change, and only to be longer.
-    let fixed = key && !matches!((&there.ty, &wanted.ty), (Target::Varchar(_), Target::Varchar(_)));
-    match fixed {
-        true => Reason { remedy: "StarRocks cannot change a key column: create the table anew.".into(), ..reason },
-        false => reason.with_sql(ddl::modify_column(&options.database, &schema.target, &wanted) + ";"),
+    let modify = ddl::modify_column(&options.database, &schema.target, &wanted) + ";";
+    match there.ty.can_become(&wanted.ty, key) {
+        true => reason.with_sql(modify),
+        false if key => {
+            Reason { remedy: "StarRocks cannot change a key column: create the table anew.".into(), ..reason }
+        }
+        false => Reason {
+            remedy: format!(
+                "StarRocks cannot change {} to {} in place: create the table anew, or drop the column if its values are \
+                 not needed, so that it can be added as {}.",
+                there.ty, wanted.ty, wanted.ty
+            ),
+            ..reason
+        },
     }
 }
 
@@ -388,10 +397,28 @@ mod tests {
             (
                 "SINK_TYPE",
                 described(&with((1, ("name", "varchar(30)", true))), &["id"]),
-                "VARCHAR(30)",
+                "column name of type VARCHAR(30) is too narrow for the source's column name of type varchar(10), which \
+                 needs VARCHAR(40)",
                 "MODIFY COLUMN `name` VARCHAR(40) NULL;",
             ),
-            ("SINK_TYPE", described(&with((2, ("n", "date", true))), &["id"]), "DATE", "MODIFY COLUMN `n` INT NULL;"),
+            (
+                "SINK_TYPE",
+                described(&with((2, ("n", "smallint", true))), &["id"]),
+                "column n of type SMALLINT is too narrow for the source's column n of type integer, which needs INT",
+                "MODIFY COLUMN `n` INT NULL;",
+            ),
+            (
+                "SINK_TYPE",
+                described(&with((2, ("n", "date", true))), &["id"]),
+                "column n of type DATE cannot take the values of the source's column n of type integer",
+                "",
+            ),
+            (
+                "SINK_TYPE",
+                described(&with((0, ("id", "int", false))), &["id"]),
+                "column id of type INT is too narrow for the source's column id of type bigint, which needs BIGINT",
+                "",
+            ),
             ("SINK_SCHEMA", described(&good[..2], &["id"]), "lacks n", "ADD COLUMN (`n` INT NULL);"),
             (
                 "SINK_SCHEMA",

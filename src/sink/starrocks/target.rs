@@ -98,6 +98,34 @@ impl Target {
         read.unwrap_or_else(|| Target::Other(text.trim().to_owned()))
     }
 
+    /// Whether StarRocks changes a column of this type to the other in place (`SchemaChangeTypeCompatibility.java`); of
+    /// a key column only VARCHAR, and only to a longer one.
+    pub(super) fn can_become(&self, other: &Target, key: bool) -> bool {
+        match (self, other) {
+            (Target::Varchar(from), Target::Varchar(to)) => to > from,
+            _ if key => false,
+            (Target::Char(from), Target::Char(to)) => to > from,
+            (Target::Char(from), Target::Varchar(to)) => to >= from,
+            (Target::Int(from), Target::Int(to)) => to > from,
+            (Target::Int(bytes), Target::Double) => *bytes <= 8,
+            (Target::Int(bytes), Target::Date) => *bytes == 4,
+            (Target::Float, Target::Double) => true,
+            (
+                Target::Int(_) | Target::Float | Target::Double | Target::Json | Target::Decimal { .. },
+                Target::Varchar(_),
+            ) => true,
+            (
+                Target::Varchar(_),
+                Target::Json | Target::Int(_) | Target::Float | Target::Double | Target::Date | Target::Decimal { .. },
+            ) => true,
+            (Target::Decimal { precision: p1, scale: s1 }, Target::Decimal { precision: p2, scale: s2 }) => {
+                s2 >= s1 && p2 - s2 >= p1 - s1
+            }
+            (Target::Date, Target::Datetime) | (Target::Datetime, Target::Date) => true,
+            _ => false,
+        }
+    }
+
     /// Whether a primary key may have this type.
     pub(super) fn may_be_key(&self) -> bool {
         matches!(self, Target::Boolean | Target::Int(_) | Target::Varchar(_) | Target::Date | Target::Datetime)
@@ -129,6 +157,34 @@ mod tests {
         ];
         for (text, want) in cases {
             assert_eq!(Target::read(text).to_string(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn changes_that_the_server_makes_in_place() {
+        let cases = [
+            ("varchar(10)", "varchar(11)", true, true),
+            ("varchar(10)", "varchar(9)", false, false),
+            ("int", "bigint", true, false),
+            ("bigint", "int", false, false),
+            ("int", "double", true, false),
+            ("largeint", "double", false, false),
+            ("int", "varchar(11)", true, false),
+            ("date", "int", false, false),
+            ("date", "datetime", true, false),
+            ("datetime", "varchar(30)", false, false),
+            ("boolean", "int", false, false),
+            ("decimal(10,2)", "decimal(12,4)", true, false),
+            ("decimal(10,2)", "decimal(12,5)", false, false),
+            ("int", "decimal(10,0)", false, false),
+            ("varchar(10)", "json", true, false),
+            ("json", "varchar(10)", true, false),
+            ("varbinary", "varchar(10)", false, false),
+            ("json", "array<int>", false, false),
+        ];
+        for (from, to, value, key) in cases {
+            let (from, to) = (Target::read(from), Target::read(to));
+            assert_eq!((from.can_become(&to, false), from.can_become(&to, true)), (value, key), "{from} to {to}");
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) use super::target::Target;
 /// Longest encoded primary key in bytes (backend setting `primary_key_limit_size`).
 pub(super) const KEY_BYTES_MAX: u32 = 128;
 /// Most digits of a DECIMAL before version 4.0, and the default since.
-const DECIMAL_MAX: u16 = 38;
+pub(super) const DECIMAL_MAX: u16 = 38;
 /// Bytes of a UTF-8 character at most.
 const CHAR_BYTES: u32 = 4;
 
@@ -163,7 +163,8 @@ pub(super) fn mapping(ty: &ColumnType, rules: &TypeRules) -> Mapping {
 }
 
 const JSON_LONG: &str = "documents of more than 16 MB";
-const JSON_MISFITS: &str = "documents of more than 16 MB, `\\u0000`, half of a surrogate pair";
+const JSON_MISFITS: &str = "documents of more than 16 MB or nested more than 1,000 deep, numbers that a double would \
+                            change, `\\u0000`, half of a surrogate pair";
 
 fn numeric(digits: Option<(u16, i16)>, rules: &TypeRules) -> Mapping {
     let Some((precision, scale)) = digits else {

@@ -15,7 +15,7 @@ const INTRO: &str = "\
 What a column of each PostgreSQL type becomes in StarRocks, when Sluicegate creates the table. A table that exists may
 have any type that holds the same values: an equal or wider one is taken, a narrower one is told by name, with the
 statement that widens it. Each value is checked against its column before it is sent; one that does not fit is never
-changed in silence (see `ON_BAD_VALUE` in [configuration.md](configuration.md)).
+changed in silence (see [values.md](values.md)).
 
 - Built-in types are known by their number, types of extensions by their name, in whatever schema they are.
 - A domain is what it rests on, with the length or precision it declares; also a domain of a domain, a domain over an
