@@ -5,12 +5,17 @@
 //! is left out is named. Not here: how values are spelled (`spelling`), what is compared (`verify`). Start at
 //! [`Contents::open`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use super::canonical_json;
 use super::ddl;
-use super::options::{BadValue, Options};
+use super::nearest::nearest;
+use super::options::Options;
+use super::plan::PlanColumn;
+use super::policy::Policy;
 use super::prepare::describe;
 use super::reasons::Code;
 use super::spelling::Form;
@@ -39,8 +44,8 @@ struct ComparedColumn {
     /// Name as the target spells it.
     name: String,
     form: Form,
-    /// Where values that do not fit become NULL: tells whether one fits.
-    fits: Option<Writer>,
+    /// How values are written, where others than the source's own may be loaded in place of what does not fit.
+    changing: Option<PlanColumn>,
 }
 
 /// A target table that was looked at.
@@ -110,11 +115,14 @@ impl Copied {
                 left_out.push(LeftOut { column: column.name.clone(), why });
             }
             compared.push(there.map(|there| {
-                let replaced = options.on_bad_value == BadValue::Null && there.nullable && !schema.is_key(at);
+                let key = schema.is_key(at);
+                let planned = Writer::new(&column.ty, key, &there.ty)
+                    .map(|writer| PlanColumn::new(&there.name, writer, there.nullable, key))
+                    .map(|planned| planned.with_policies(&options.on_bad_value, &column.ty));
                 ComparedColumn {
                     name: there.name.clone(),
                     form: Form::of(&column.ty, &there.ty),
-                    fits: replaced.then(|| Writer::new(&column.ty, false, &there.ty)).flatten(),
+                    changing: planned.filter(|planned| !planned.policies.all_block()),
                 }
             }));
         }
@@ -155,6 +163,37 @@ impl Copied {
     }
 }
 
+/// What is loaded for a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Loaded<'a> {
+    Null,
+    /// This text of the column's type.
+    Text(Cow<'a, [u8]>),
+    /// This text as a JSON string.
+    String(Cow<'a, [u8]>),
+}
+
+/// What the column's policies make of a value. One that blocks the table is the value itself: it is to arrive.
+fn loaded<'a>(column: &PlanColumn, text: &'a [u8]) -> Loaded<'a> {
+    let (mut text, mut scratch, mut settled) = (Cow::Borrowed(text), Vec::new(), Vec::new());
+    loop {
+        scratch.clear();
+        let Err(unfit) = column.writer.write(&text, &mut scratch) else { return Loaded::Text(text) };
+        // A class that comes twice has no nearest value.
+        let Some(class) = unfit.class().filter(|class| !settled.contains(class)) else { return Loaded::Text(text) };
+        settled.push(class);
+        match column.policies.of(class) {
+            Policy::Block => return Loaded::Text(text),
+            Policy::Null => return Loaded::Null,
+            Policy::Text => return Loaded::String(text),
+            Policy::Clamp => match nearest(column.writer, unfit, &text) {
+                Some(nearest) => text = Cow::Owned(nearest),
+                None => return Loaded::Text(text),
+            },
+        }
+    }
+}
+
 impl Spelling for Copied {
     fn columns(&self) -> &[usize] {
         &self.order
@@ -166,15 +205,14 @@ impl Spelling for Copied {
 
     fn source(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(column) = self.column(column) else { return false };
-        let start = out.len();
-        if let Some(writer) = column.fits {
-            let fits = writer.write(text, out).is_ok();
-            out.truncate(start);
-            if !fits {
-                return false;
+        match column.changing.as_ref().map_or(Loaded::Text(text.into()), |planned| loaded(planned, text)) {
+            Loaded::Null => false,
+            Loaded::Text(text) => column.form.source(&text, out),
+            Loaded::String(text) => {
+                canonical_json::string(&text, out);
+                true
             }
         }
-        column.form.source(text, out)
     }
 
     fn target(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool {
@@ -219,6 +257,7 @@ impl Reader for Contents {
 mod tests {
     use super::*;
     use crate::model::{Column, ColumnType, TableId, TableName};
+    use crate::sink::starrocks::policy::{BadClass, Policies};
     use crate::sink::starrocks::table::DescribedColumn;
     use crate::sink::starrocks::tests::options;
     use crate::sink::starrocks::types::Target;
@@ -238,7 +277,10 @@ mod tests {
             filled: false,
         };
         let described = Described { columns: there.iter().map(column).collect(), ..Described::default() };
-        let options = Options { on_bad_value: BadValue::Null, ..options() };
+        let policies = Policies::all(Policy::Clamp).with(BadClass::DateInfinite, Policy::Null);
+        let policies = policies.and_then(|policies| policies.with(BadClass::JsonDepth, Policy::Text));
+        let policies = policies.and_then(|policies| policies.with(BadClass::NumericNan, Policy::Null));
+        let options = Options { on_bad_value: policies.unwrap(), ..options() };
         Copied::new(Arc::new(schema), &described, &options)
     }
 
@@ -265,12 +307,27 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_the_policy_replaces_is_null() {
-        let columns = [("id", ColumnType::Int32), ("at", ColumnType::Timestamp)];
-        let table = copied(&columns, &[0], &[("id", "int"), ("at", "datetime")]).unwrap();
-        let mut out = b"before".to_vec();
-        assert!(!table.source(1, b"infinity", &mut out));
-        assert!(table.source(1, b"2024-01-01 00:00:00", &mut out));
-        assert_eq!(out, b"before2024-01-01 00:00:00");
+    fn what_the_policies_load_is_what_is_expected() {
+        let numeric = || ColumnType::Numeric { digits: Some((5, 3)) };
+        let deep = "[".repeat(2000) + &"]".repeat(2000);
+        let cases: [(ColumnType, &str, &str, Option<&str>); 9] = [
+            (ColumnType::Timestamp, "datetime", "2024-01-01 00:00:00", Some("2024-01-01 00:00:00")),
+            (ColumnType::Timestamp, "datetime", "infinity", None),
+            (ColumnType::Timestamp, "datetime", "0044-03-15 00:00:00 BC", Some("0001-01-01 00:00:00")),
+            (numeric(), "decimal(5,3)", "NaN", None),
+            (numeric(), "decimal(5,3)", "1.500", Some("1.5")),
+            (ColumnType::Text, "varchar(3)", "abcdef", Some("abc")),
+            (ColumnType::Text, "varchar(3)", "abc", Some("abc")),
+            (ColumnType::Jsonb, "json", &deep, Some(&format!("\"{deep}\""))),
+            (ColumnType::Int32, "int", "no number", Some("no number")),
+        ];
+        for (ty, target, text, want) in cases {
+            let columns = [("id", ColumnType::Int32), ("v", ty)];
+            let table = copied(&columns, &[0], &[("id", "int"), ("v", target)]).unwrap();
+            let mut out = b"before".to_vec();
+            let there = table.source(1, text.as_bytes(), &mut out);
+            let got = there.then(|| String::from_utf8(out.split_off(6)).unwrap());
+            assert_eq!(got.as_deref(), want, "{text} in {target}");
+        }
     }
 }
