@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::ddl;
+use super::instead::{Instead, instead};
 use super::options::Options;
 use super::plan::PlanColumn;
-use super::policy::Policy;
 use super::prepare::describe;
 use super::reasons::Code;
 use super::spelling::Form;
 use super::sql::{Sql, SqlError};
 use super::table::{Described, audit_columns};
 use super::value::Writer;
+use super::{ddl, escape};
 use crate::model::{EachRow, Reason, TableSchema};
 use crate::sink::{LeftOut, Reader, Spelling};
 
@@ -41,8 +41,8 @@ struct ComparedColumn {
     /// Name as the target spells it.
     name: String,
     form: Form,
-    /// Where a policy puts something else in place of values that do not fit: tells which.
-    fits: Option<PlanColumn>,
+    /// Where something else is loaded for values that do not fit: what that is.
+    planned: Option<PlanColumn>,
 }
 
 /// A target table that was looked at.
@@ -112,16 +112,15 @@ impl Copied {
                 left_out.push(LeftOut { column: column.name.clone(), why });
             }
             compared.push(there.map(|there| {
-                let replaced = |writer| {
-                    PlanColumn::new(&there.name, writer, there.nullable, schema.is_key(at))
+                let key = schema.is_key(at);
+                let planned = Writer::new(&column.ty, key, &there.ty).map(|writer| {
+                    PlanColumn::new(&there.name, writer, there.nullable, key)
                         .with_policies(&options.on_bad_value, &column.ty)
-                };
+                });
                 ComparedColumn {
                     name: there.name.clone(),
                     form: Form::of(&column.ty, &there.ty),
-                    fits: Writer::new(&column.ty, schema.is_key(at), &there.ty)
-                        .map(replaced)
-                        .filter(|plan| !plan.policies.all_block()),
+                    planned: planned.filter(|column| !column.policies.all_block()),
                 }
             }));
         }
@@ -173,16 +172,21 @@ impl Spelling for Copied {
 
     fn source(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(column) = self.column(column) else { return false };
+        let Some(planned) = &column.planned else { return column.form.source(text, out) };
         let start = out.len();
-        if let Some(plan) = &column.fits {
-            let written = plan.writer.write(text, out);
-            out.truncate(start);
-            let policy = written.err().and_then(|unfit| unfit.class()).map(|class| plan.policies.of(class));
-            if policy == Some(Policy::Null) {
-                return false;
+        let written = planned.writer.write(text, out);
+        out.truncate(start);
+        // A value that blocks is not there: it is taken as it is, and differs.
+        match written.err().and_then(|unfit| instead(planned, text, unfit, |_| ()).ok()) {
+            None => column.form.source(text, out),
+            Some(Instead::Null) => false,
+            Some(Instead::Value(text)) => column.form.source(&text, out),
+            Some(Instead::Text(text)) => {
+                let mut document = Vec::new();
+                escape::string(&text, &mut document);
+                column.form.target(&document, out)
             }
         }
-        column.form.source(text, out)
     }
 
     fn target(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool {
@@ -227,7 +231,7 @@ impl Reader for Contents {
 mod tests {
     use super::*;
     use crate::model::{Column, ColumnType, TableId, TableName};
-    use crate::sink::starrocks::policy::Policies;
+    use crate::sink::starrocks::policy::{BadClass, Policies, Policy};
     use crate::sink::starrocks::table::DescribedColumn;
     use crate::sink::starrocks::tests::options;
     use crate::sink::starrocks::types::Target;
@@ -247,7 +251,9 @@ mod tests {
             filled: false,
         };
         let described = Described { columns: there.iter().map(column).collect(), ..Described::default() };
-        let options = Options { on_bad_value: Policies::all(Policy::Null), ..options() };
+        let policies = Policies::all(Policy::Null).with(BadClass::TextLength, Policy::Clamp);
+        let policies = policies.and_then(|policies| policies.with(BadClass::JsonNumber, Policy::Text)).unwrap();
+        let options = Options { on_bad_value: policies, ..options() };
         Copied::new(Arc::new(schema), &described, &options)
     }
 
@@ -274,12 +280,36 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_the_policy_replaces_is_null() {
-        let columns = [("id", ColumnType::Int32), ("at", ColumnType::Timestamp)];
-        let table = copied(&columns, &[0], &[("id", "int"), ("at", "datetime")]).unwrap();
-        let mut out = b"before".to_vec();
-        assert!(!table.source(1, b"infinity", &mut out));
-        assert!(table.source(1, b"2024-01-01 00:00:00", &mut out));
-        assert_eq!(out, b"before2024-01-01 00:00:00");
+    fn what_is_loaded_instead_of_a_value_is_expected() {
+        let columns = [
+            ("id", ColumnType::Int32),
+            ("at", ColumnType::Timestamp),
+            ("note", ColumnType::Text),
+            ("doc", ColumnType::Json),
+        ];
+        let there = [("id", "int"), ("at", "datetime"), ("note", "varchar(3)"), ("doc", "json")];
+        let table = copied(&columns, &[0], &there).unwrap();
+        let spelled = |column, text: &str| {
+            let mut out = b"before ".to_vec();
+            table.source(column, text.as_bytes(), &mut out).then(|| String::from_utf8(out).unwrap())
+        };
+        let from_target = |column, text: &str| {
+            let mut out = b"before ".to_vec();
+            table.target(column, text.as_bytes(), &mut out).then(|| String::from_utf8(out).unwrap())
+        };
+        // column, in the source, what StarRocks shows of what was loaded
+        let cases = [
+            (1, "2024-01-01 00:00:00", Some("2024-01-01 00:00:00")),
+            (1, "infinity", None),
+            (2, "aéé", Some("aé")),
+            (2, "aé", Some("aé")),
+            (3, "[1, 2]", Some("[1, 2]")),
+            (3, "{\"a\":1e400}", Some(r#""{\"a\":1e400}""#)),
+            (3, "\"\\u0000\"", None),
+        ];
+        for (column, source, target) in cases {
+            assert_eq!(spelled(column, source), target.and_then(|target| from_target(column, target)), "{source}");
+        }
+        assert_eq!(spelled(2, "aéé").as_deref(), Some("before aé"));
     }
 }
