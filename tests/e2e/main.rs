@@ -1,5 +1,6 @@
 //! Tests with a real PostgreSQL, the stand-in and the real binary.
 
+mod bad_values;
 mod crashes;
 mod operations;
 mod rows;

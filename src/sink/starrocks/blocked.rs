@@ -4,7 +4,7 @@
 //! one, the statement that cures it. Always: neither the value nor the row's key is told.
 
 use super::ddl::{self, ColumnDef};
-use super::encode::EncodeError;
+use super::encode::{BadValue, EncodeError};
 use super::policy::{BadClass, Policy};
 use super::reasons::Code;
 use super::target::Target;
@@ -21,7 +21,8 @@ pub(super) struct Place {
 /// What a row that cannot be sent means.
 pub(super) fn unencodable(object: &str, place: &Place, error: &EncodeError) -> Reason {
     match error {
-        EncodeError::Value { column, key, nullable, ways, unfit, wider, .. } => {
+        EncodeError::Value(bad) => {
+            let BadValue { column, key, nullable, ways, unfit, wider, .. } = &**bad;
             let class = unfit.class();
             let named = class.map_or(String::new(), |class| format!(" (class {})", class.row().name));
             let reason = Code::Value.reason(object, format!("{error}{named}"));
@@ -96,7 +97,8 @@ mod tests {
         let key_hash = "0123456789abcdef".to_owned();
         let column = Abilities { writer: Writer::Json, nullable, key, prose: true };
         let ways = unfit.class().map(|class| column.ways(class)).unwrap_or_default();
-        let error = EncodeError::Value { column: "c".into(), key, nullable, ways, key_hash, unfit, wider };
+        let error =
+            EncodeError::Value(Box::new(BadValue { column: "c".into(), key, nullable, ways, key_hash, unfit, wider }));
         unencodable("public.t", &place, &error)
     }
 

@@ -5,23 +5,20 @@
 //! is left out is named. Not here: how values are spelled (`spelling`), what is compared (`verify`). Start at
 //! [`Contents::open`].
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::canonical_json;
-use super::ddl;
-use super::nearest::nearest;
+use super::instead::{Instead, instead};
 use super::options::Options;
 use super::plan::PlanColumn;
-use super::policy::Policy;
 use super::prepare::describe;
 use super::reasons::Code;
 use super::spelling::Form;
 use super::sql::{Sql, SqlError};
 use super::table::{Described, audit_columns};
 use super::value::Writer;
+use super::{ddl, escape};
 use crate::model::{EachRow, Reason, TableSchema};
 use crate::sink::{LeftOut, Reader, Spelling};
 
@@ -44,8 +41,8 @@ struct ComparedColumn {
     /// Name as the target spells it.
     name: String,
     form: Form,
-    /// How values are written, where others than the source's own may be loaded in place of what does not fit.
-    changing: Option<PlanColumn>,
+    /// Where something else is loaded for values that do not fit: what that is.
+    planned: Option<PlanColumn>,
 }
 
 /// A target table that was looked at.
@@ -116,13 +113,14 @@ impl Copied {
             }
             compared.push(there.map(|there| {
                 let key = schema.is_key(at);
-                let planned = Writer::new(&column.ty, key, &there.ty)
-                    .map(|writer| PlanColumn::new(&there.name, writer, there.nullable, key))
-                    .map(|planned| planned.with_policies(&options.on_bad_value, &column.ty));
+                let planned = Writer::new(&column.ty, key, &there.ty).map(|writer| {
+                    PlanColumn::new(&there.name, writer, there.nullable, key)
+                        .with_policies(&options.on_bad_value, &column.ty)
+                });
                 ComparedColumn {
                     name: there.name.clone(),
                     form: Form::of(&column.ty, &there.ty),
-                    changing: planned.filter(|planned| !planned.policies.all_block()),
+                    planned: planned.filter(|column| !column.policies.all_block()),
                 }
             }));
         }
@@ -163,37 +161,6 @@ impl Copied {
     }
 }
 
-/// What is loaded for a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Loaded<'a> {
-    Null,
-    /// This text of the column's type.
-    Text(Cow<'a, [u8]>),
-    /// This text as a JSON string.
-    String(Cow<'a, [u8]>),
-}
-
-/// What the column's policies make of a value. One that blocks the table is the value itself: it is to arrive.
-fn loaded<'a>(column: &PlanColumn, text: &'a [u8]) -> Loaded<'a> {
-    let (mut text, mut scratch, mut settled) = (Cow::Borrowed(text), Vec::new(), Vec::new());
-    loop {
-        scratch.clear();
-        let Err(unfit) = column.writer.write(&text, &mut scratch) else { return Loaded::Text(text) };
-        // A class that comes twice has no nearest value.
-        let Some(class) = unfit.class().filter(|class| !settled.contains(class)) else { return Loaded::Text(text) };
-        settled.push(class);
-        match column.policies.of(class) {
-            Policy::Block => return Loaded::Text(text),
-            Policy::Null => return Loaded::Null,
-            Policy::Text => return Loaded::String(text),
-            Policy::Clamp => match nearest(column.writer, unfit, &text) {
-                Some(nearest) => text = Cow::Owned(nearest),
-                None => return Loaded::Text(text),
-            },
-        }
-    }
-}
-
 impl Spelling for Copied {
     fn columns(&self) -> &[usize] {
         &self.order
@@ -205,12 +172,19 @@ impl Spelling for Copied {
 
     fn source(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(column) = self.column(column) else { return false };
-        match column.changing.as_ref().map_or(Loaded::Text(text.into()), |planned| loaded(planned, text)) {
-            Loaded::Null => false,
-            Loaded::Text(text) => column.form.source(&text, out),
-            Loaded::String(text) => {
-                canonical_json::string(&text, out);
-                true
+        let Some(planned) = &column.planned else { return column.form.source(text, out) };
+        let start = out.len();
+        let written = planned.writer.write(text, out);
+        out.truncate(start);
+        // A value that blocks is not there: it is taken as it is, and differs.
+        match written.err().and_then(|unfit| instead(planned, text, unfit, |_| ()).ok()) {
+            None => column.form.source(text, out),
+            Some(Instead::Null) => false,
+            Some(Instead::Value(text)) => column.form.source(&text, out),
+            Some(Instead::Text(text)) => {
+                let mut document = Vec::new();
+                escape::string(&text, &mut document);
+                column.form.target(&document, out)
             }
         }
     }
@@ -257,7 +231,7 @@ impl Reader for Contents {
 mod tests {
     use super::*;
     use crate::model::{Column, ColumnType, TableId, TableName};
-    use crate::sink::starrocks::policy::{BadClass, Policies};
+    use crate::sink::starrocks::policy::{BadClass, Policies, Policy};
     use crate::sink::starrocks::table::DescribedColumn;
     use crate::sink::starrocks::tests::options;
     use crate::sink::starrocks::types::Target;
@@ -277,10 +251,9 @@ mod tests {
             filled: false,
         };
         let described = Described { columns: there.iter().map(column).collect(), ..Described::default() };
-        let policies = Policies::all(Policy::Clamp).with(BadClass::DateInfinite, Policy::Null);
-        let policies = policies.and_then(|policies| policies.with(BadClass::JsonDepth, Policy::Text));
-        let policies = policies.and_then(|policies| policies.with(BadClass::NumericNan, Policy::Null));
-        let options = Options { on_bad_value: policies.unwrap(), ..options() };
+        let policies = Policies::all(Policy::Null).with(BadClass::TextLength, Policy::Clamp);
+        let policies = policies.and_then(|policies| policies.with(BadClass::JsonNumber, Policy::Text)).unwrap();
+        let options = Options { on_bad_value: policies, ..options() };
         Copied::new(Arc::new(schema), &described, &options)
     }
 
@@ -307,27 +280,36 @@ mod tests {
     }
 
     #[test]
-    fn what_the_policies_load_is_what_is_expected() {
-        let numeric = || ColumnType::Numeric { digits: Some((5, 3)) };
-        let deep = "[".repeat(2000) + &"]".repeat(2000);
-        let cases: [(ColumnType, &str, &str, Option<&str>); 9] = [
-            (ColumnType::Timestamp, "datetime", "2024-01-01 00:00:00", Some("2024-01-01 00:00:00")),
-            (ColumnType::Timestamp, "datetime", "infinity", None),
-            (ColumnType::Timestamp, "datetime", "0044-03-15 00:00:00 BC", Some("0001-01-01 00:00:00")),
-            (numeric(), "decimal(5,3)", "NaN", None),
-            (numeric(), "decimal(5,3)", "1.500", Some("1.5")),
-            (ColumnType::Text, "varchar(3)", "abcdef", Some("abc")),
-            (ColumnType::Text, "varchar(3)", "abc", Some("abc")),
-            (ColumnType::Jsonb, "json", &deep, Some(&format!("\"{deep}\""))),
-            (ColumnType::Int32, "int", "no number", Some("no number")),
+    fn what_is_loaded_instead_of_a_value_is_expected() {
+        let columns = [
+            ("id", ColumnType::Int32),
+            ("at", ColumnType::Timestamp),
+            ("note", ColumnType::Text),
+            ("doc", ColumnType::Json),
         ];
-        for (ty, target, text, want) in cases {
-            let columns = [("id", ColumnType::Int32), ("v", ty)];
-            let table = copied(&columns, &[0], &[("id", "int"), ("v", target)]).unwrap();
-            let mut out = b"before".to_vec();
-            let there = table.source(1, text.as_bytes(), &mut out);
-            let got = there.then(|| String::from_utf8(out.split_off(6)).unwrap());
-            assert_eq!(got.as_deref(), want, "{text} in {target}");
+        let there = [("id", "int"), ("at", "datetime"), ("note", "varchar(3)"), ("doc", "json")];
+        let table = copied(&columns, &[0], &there).unwrap();
+        let spelled = |column, text: &str| {
+            let mut out = b"before ".to_vec();
+            table.source(column, text.as_bytes(), &mut out).then(|| String::from_utf8(out).unwrap())
+        };
+        let from_target = |column, text: &str| {
+            let mut out = b"before ".to_vec();
+            table.target(column, text.as_bytes(), &mut out).then(|| String::from_utf8(out).unwrap())
+        };
+        // column, in the source, what StarRocks shows of what was loaded
+        let cases = [
+            (1, "2024-01-01 00:00:00", Some("2024-01-01 00:00:00")),
+            (1, "infinity", None),
+            (2, "aéé", Some("aé")),
+            (2, "aé", Some("aé")),
+            (3, "[1, 2]", Some("[1, 2]")),
+            (3, "{\"a\":1e400}", Some(r#""{\"a\":1e400}""#)),
+            (3, "\"\\u0000\"", None),
+        ];
+        for (column, source, target) in cases {
+            assert_eq!(spelled(column, source), target.and_then(|target| from_target(column, target)), "{source}");
         }
+        assert_eq!(spelled(2, "aéé").as_deref(), Some("before aé"));
     }
 }

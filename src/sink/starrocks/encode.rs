@@ -5,16 +5,15 @@
 //! hold ends the body with an error or, by policy, becomes another one and is counted. Not here: which columns fit which
 //! (`types`), one value (`value`), which policy (`policy`). Start at [`Body::read`].
 
-use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::escape;
-use super::nearest::nearest;
+use super::instead::instead;
 use super::plan::{Plan, PlanColumn};
-use super::policy::{BadClass, Changed, Policy};
+use super::policy::{Changed, Policy};
 use super::types::{KEY_BYTES_MAX, Target};
 use super::value::{Unfit, Writer};
 use super::wider::wider;
@@ -26,18 +25,8 @@ const CHUNK: usize = 256 << 10;
 /// Why a row cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EncodeError {
-    #[error("the value of column {column} in the row with key hash {key_hash} {unfit}")]
-    Value {
-        column: String,
-        key: bool,
-        nullable: bool,
-        /// The policies that would load something.
-        ways: Vec<Policy>,
-        key_hash: String,
-        unfit: Unfit,
-        /// A type that the column can be changed to and that holds the value.
-        wider: Option<Target>,
-    },
+    #[error("{0}")]
+    Value(Box<BadValue>),
     #[error("the key of the row with key hash {key_hash} takes {bytes} bytes where {KEY_BYTES_MAX} fit")]
     KeyTooLong { key_hash: String, bytes: usize },
     #[error("column {column} is unchanged in a row that must bring it")]
@@ -48,6 +37,21 @@ pub(super) enum EncodeError {
     DeleteAmongRows,
     #[error("a row that is no delete came in a load of deletes")]
     RowAmongDeletes,
+}
+
+/// A value that its column cannot hold and blocks for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the value of column {column} in the row with key hash {key_hash} {unfit}")]
+pub(super) struct BadValue {
+    pub(super) column: String,
+    pub(super) key: bool,
+    pub(super) nullable: bool,
+    /// The policies that would load something.
+    pub(super) ways: Vec<Policy>,
+    pub(super) key_hash: String,
+    pub(super) unfit: Unfit,
+    /// A type that the column can be changed to and that holds the value.
+    pub(super) wider: Option<Target>,
 }
 
 /// What a row ends with, per operation.
@@ -107,7 +111,8 @@ impl Encoder {
                     let start = out.len();
                     if let Err(unfit) = column.writer.write(text, out) {
                         out.truncate(start);
-                        settle(column, text, unfit, out, |class| changed.count(class, at))
+                        instead(column, text, unfit, |class| changed.count(class, at))
+                            .and_then(|loaded| loaded.write(column, out))
                             .map_err(|unfit| self.bad_value(column, text, &row.row, unfit))?;
                     }
                 }
@@ -136,7 +141,7 @@ impl Encoder {
 
     #[cold]
     fn bad_value(&self, column: &PlanColumn, text: &[u8], row: &Row, unfit: Unfit) -> EncodeError {
-        EncodeError::Value {
+        EncodeError::Value(Box::new(BadValue {
             column: column.name.clone(),
             key: column.key,
             nullable: column.nullable,
@@ -144,7 +149,7 @@ impl Encoder {
             key_hash: key_hash(&self.plan, row),
             unfit,
             wider: wider(column.writer, column.key, unfit, text),
-        }
+        }))
     }
 
     /// The terminator of the last text column is not written, but only the last key column can save it.
@@ -156,51 +161,6 @@ impl Encoder {
             true => Err(EncodeError::KeyTooLong { key_hash: key_hash(&self.plan, row), bytes }),
             false => Ok(()),
         }
-    }
-}
-
-/// Writes what the column's policies put in place of a value, and tells the class of each fault there was.
-///
-/// # Errors
-/// The fault that the column blocks for.
-#[cold]
-fn settle(
-    column: &PlanColumn,
-    text: &[u8],
-    unfit: Unfit,
-    out: &mut Vec<u8>,
-    mut tell: impl FnMut(BadClass),
-) -> Result<(), Unfit> {
-    let (start, mut text, mut unfit) = (out.len(), Cow::Borrowed(text), unfit);
-    let mut settled = Vec::new();
-    loop {
-        let class = unfit.class().ok_or(unfit)?;
-        // The nearest value still has the fault: it has none.
-        if settled.contains(&class) {
-            return Err(unfit);
-        }
-        settled.push(class);
-        let policy = column.policies.of(class);
-        if policy != Policy::Block {
-            tell(class);
-        }
-        match policy {
-            Policy::Block => return Err(unfit),
-            Policy::Null => {
-                out.extend_from_slice(b"null");
-                return Ok(());
-            }
-            Policy::Text => {
-                escape::string(&text, out);
-                return Ok(());
-            }
-            Policy::Clamp => text = Cow::Owned(nearest(column.writer, unfit, &text).ok_or(unfit)?),
-        }
-        match column.writer.write(&text, out) {
-            Ok(()) => return Ok(()),
-            Err(next) => unfit = next,
-        }
-        out.truncate(start);
     }
 }
 
@@ -367,7 +327,7 @@ pub(super) mod tests {
     use crate::model::{Column, ColumnSet, ColumnType, Lsn, Present, RowBuilder, TableId, TableName, TableSchema};
     use crate::sink::starrocks::options::TypeRules;
     use crate::sink::starrocks::plan::Audit;
-    use crate::sink::starrocks::policy::{CLASSES, Policies};
+    use crate::sink::starrocks::policy::{BadClass, CLASSES, Policies};
     use crate::sink::starrocks::types::{Target, created};
     use proptest::prelude::*;
     use sonic_rs::{JsonContainerTrait, JsonValueTrait};
@@ -691,14 +651,15 @@ pub(super) mod tests {
                         assert_eq!(body, format!("[{{\"id\":1,\"v\":{want}}}]"), "{name}");
                         assert_eq!(changed, [(class, 1)], "{name}");
                     }
-                    (None, Err(EncodeError::Value { unfit, column, .. })) => {
+                    (None, Err(EncodeError::Value(bad))) => {
+                        let BadValue { unfit, column, .. } = *bad;
                         assert_eq!((unfit.class().unwrap().row().name, column.as_str()), (class, "v"), "{name}");
                     }
                     (want, got) => panic!("{name}: wanted {want:?}, got {got:?}"),
                 }
                 if policy == Policy::Null {
                     let got = with_policies(ty, target, false, Policies::all(policy), value);
-                    assert!(matches!(got, Err(EncodeError::Value { .. })), "{name} where NULL must not be");
+                    assert!(matches!(got, Err(EncodeError::Value(_))), "{name} where NULL must not be");
                 }
             }
         }
@@ -717,7 +678,7 @@ pub(super) mod tests {
         let want = r#"[{"id":1,"v":"[1.7976931348623157e308, \"\\u0000\"]"}]"#;
         assert_eq!(got, (want.to_owned(), vec![("json_number", 1), ("json_escape", 1)]));
         let got = with_policies(&ColumnType::Json, &Target::Json, true, both, document);
-        assert!(matches!(got, Err(EncodeError::Value { unfit: Unfit::BadEscape, .. })), "{got:?}");
+        assert!(matches!(&got, Err(EncodeError::Value(bad)) if bad.unfit == Unfit::BadEscape), "{got:?}");
     }
 
     #[test]
@@ -730,7 +691,7 @@ pub(super) mod tests {
             }
             for (id, date) in [("99999999999", None), ("1", Some("2023-02-29"))] {
                 let got = encoded(plan.clone(), &schema, Present::All, vec![row(Op::Insert, &[Some(id), date], 1)]);
-                assert!(matches!(got, Err(EncodeError::Value { .. })), "{policy:?} {id} {date:?}: {got:?}");
+                assert!(matches!(got, Err(EncodeError::Value(_))), "{policy:?} {id} {date:?}: {got:?}");
             }
         }
     }

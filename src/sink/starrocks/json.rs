@@ -6,6 +6,8 @@
 //! keeps a number as a signed or unsigned 64-bit integer, else as a double (StarRocks,
 //! `be/src/util/json_converter.cpp`). Start at [`check`].
 
+use std::fmt::{self, Write};
+
 use memchr::memchr2;
 
 use super::number;
@@ -84,10 +86,8 @@ pub(super) fn with_nearest_numbers(text: &[u8]) -> Vec<u8> {
 
 /// The shortest text of the nearest finite double.
 fn nearest(token: &[u8]) -> String {
-    match double(token) {
-        number if number == 0.0 => "0".to_owned(),
-        number => format!("{:e}", number.clamp(f64::MIN, f64::MAX)),
-    }
+    let number = double(token).clamp(f64::MIN, f64::MAX);
+    if number == 0.0 { "0".to_owned() } else { format!("{number:e}") }
 }
 
 /// Where the string that begins before `at` is over.
@@ -149,14 +149,16 @@ pub(super) fn survives(token: &[u8]) -> bool {
     if !number::is_json(token) {
         return false;
     }
-    let kept = double(token);
-    let (digits, power) = canonical(token);
-    if digits.is_empty() {
-        return true;
+    match Decimal::read(token) {
+        None => false,
+        Some(number) if number.is_kept_by_every_double() => true,
+        Some(number) => {
+            let mut shortest = Shortest::default();
+            // Longer texts than a double's do not occur; they would not be the same.
+            let written = write!(shortest, "{:e}", double(token));
+            written.is_ok() && Decimal::read(shortest.text()) == Some(number)
+        }
     }
-    digits.len() <= DOUBLE_DIGITS_MAX
-        && kept.is_finite()
-        && (digits, power) == canonical(format!("{kept:e}").as_bytes())
 }
 
 /// Whether a signed or unsigned 64-bit integer holds the digits.
@@ -169,15 +171,76 @@ fn double(token: &[u8]) -> f64 {
     std::str::from_utf8(token).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// The digits between the first and the last that is not zero, and the power of ten of the last. The sign is left out.
-fn canonical(token: &[u8]) -> (Vec<u8>, i64) {
-    let mantissa_end = token.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(token.len());
-    let (mantissa, exponent) = (&token[..mantissa_end], token.get(mantissa_end + 1..).unwrap_or_default());
-    let fraction = mantissa.iter().position(|byte| *byte == b'.').map_or(0, |point| mantissa.len() - point - 1);
-    let digits: Vec<u8> = mantissa.iter().copied().filter(u8::is_ascii_digit).skip_while(|d| *d == b'0').collect();
-    let trailing = digits.iter().rev().take_while(|digit| **digit == b'0').count();
-    let kept = digits[..digits.len() - trailing].to_vec();
-    (kept, power(exponent).saturating_add(trailing as i64).saturating_sub(fraction as i64))
+/// A number's digits from the first to the last that is not zero, and the power of ten of the last. Without its sign.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Decimal {
+    digits: [u8; DOUBLE_DIGITS_MAX],
+    length: usize,
+    power: i64,
+}
+
+impl Decimal {
+    /// Reads a JSON number; `None` if it has more digits than a double is ever written with, or is infinite.
+    fn read(token: &[u8]) -> Option<Decimal> {
+        let (mut number, mut zeros, mut after_point) = (Decimal::default(), 0, false);
+        let (mut fraction, mut exponent) = (0_i64, 0);
+        for (at, byte) in token.iter().enumerate() {
+            match byte {
+                b'0'..=b'9' => {
+                    fraction += i64::from(after_point);
+                    match (byte, number.length) {
+                        (b'0', 0) => {}
+                        (b'0', _) => zeros += 1,
+                        _ => {
+                            let last = number.length + zeros;
+                            *number.digits.get_mut(last)? = *byte;
+                            number.digits[number.length..last].fill(b'0');
+                            (number.length, zeros) = (last + 1, 0);
+                        }
+                    }
+                }
+                b'.' => after_point = true,
+                b'e' | b'E' => {
+                    exponent = power(&token[at + 1..]);
+                    break;
+                }
+                b'-' => {}
+                _ => return None,
+            }
+        }
+        if number.length > 0 {
+            number.power = exponent.saturating_add(zeros as i64).saturating_sub(fraction);
+        }
+        Some(number)
+    }
+
+    /// Whether any number of so many digits, far from both ends of the range, comes back from a double (`DBL_DIG`);
+    /// zero does too.
+    fn is_kept_by_every_double(&self) -> bool {
+        self.length <= 15 && (-290..=290).contains(&self.power)
+    }
+}
+
+/// The text of a double: at most a sign, 17 digits, a point, and an exponent.
+#[derive(Default)]
+struct Shortest {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Shortest {
+    fn text(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl fmt::Write for Shortest {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
 }
 
 /// An exponent; one that no `i64` holds is as good as the largest.

@@ -20,6 +20,7 @@ mod escape;
 mod fit;
 mod hstore;
 mod http;
+mod instead;
 mod json;
 mod label;
 mod leftovers;

@@ -340,7 +340,10 @@ impl Sink for StarRocks {
                 let changed = replied.changed;
                 (self.judged(ticket, &label, load, &plan, replied).await, changed)
             }
-            Err(Unanswered { error, changed }) => (Err(self.look_again(error).await), changed),
+            Err(unanswered) => {
+                let Unanswered { error, changed } = *unanswered;
+                (Err(self.look_again(error).await), changed)
+            }
         };
         if let Ok(loaded) = &result {
             tracing::debug!(table = %load.schema.name, label, rows = loaded.rows, bytes = loaded.bytes, "loaded");

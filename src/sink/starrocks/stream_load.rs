@@ -67,10 +67,10 @@ pub(super) struct Unanswered {
     pub(super) changed: Changed,
 }
 
-impl From<LoadError> for Unanswered {
+impl From<LoadError> for Box<Unanswered> {
     /// An error of which it is known that nothing is in.
-    fn from(error: LoadError) -> Unanswered {
-        Unanswered { error, changed: Changed::default() }
+    fn from(error: LoadError) -> Box<Unanswered> {
+        Box::new(Unanswered { error, changed: Changed::default() })
     }
 }
 
@@ -126,7 +126,7 @@ impl Wire {
         &self,
         connection: &mut Connection<'_>,
         mut submission: Submission,
-    ) -> Result<Replied, Unanswered> {
+    ) -> Result<Replied, Box<Unanswered>> {
         let (object, place) = (submission.object, submission.place);
         // Finds what is wrong with a small load before anyone is bothered.
         submission.body.fill().map_err(|error| LoadError::Refused(unencodable(&object, &place, &error)))?;
@@ -156,7 +156,7 @@ impl Wire {
                     let error = upload_failed(&object, &place, &node, begun, error);
                     let may_be_in = matches!(error, LoadError::Unknown(_));
                     let changed = if may_be_in { body.changed_in_all() } else { Changed::default() };
-                    return Err(Unanswered { error, changed });
+                    return Err(Box::new(Unanswered { error, changed }));
                 }
             };
             begun |= response.body_begun;

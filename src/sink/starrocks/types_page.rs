@@ -25,6 +25,9 @@ changed in silence (see [values.md](values.md)).
 - Text is counted in bytes by StarRocks and in characters by PostgreSQL, so that `varchar(20)` needs 80.
 - SQL NULL and the JSON document `null` are both NULL in a JSON column.
 - Money is read with two digits after the point, as in nearly every `lc_monetary`.
+- A row whose large values did not change is loaded with the names of the others in a header, as is every row of a table
+  with a VARBINARY column. A frontend takes 32 KiB of headers (`http_max_header_size`): a table of many hundred columns
+  with long names may need more.
 - Arrays whose elements are not numbered from 1 (`[2:4]={a,b,c}`) have no counterpart in JSON and ARRAY columns; a
   VARCHAR column takes their text.
 

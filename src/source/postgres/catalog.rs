@@ -177,6 +177,23 @@ pub(super) fn quoted(name: &TableName) -> String {
     format!("{}.{}", identifier(&name.schema), identifier(&name.name))
 }
 
+/// Lets several queries see the catalog as it is at one moment: what is dropped or altered between two of them would
+/// look like something else.
+///
+/// # Errors
+/// Those of `read`, or if the server cannot be asked.
+pub(super) async fn at_one_moment<T>(
+    client: &Client,
+    read: impl Future<Output = Result<T, Reason>>,
+) -> Result<T, Reason> {
+    let refused = |error| query_reason(&error, "reading the catalog");
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(refused)?;
+    let read = read.await;
+    // After an error this is a rollback.
+    let ended = client.batch_execute("COMMIT").await.map_err(refused);
+    read.and_then(|read| ended.map(|()| read))
+}
+
 /// The relations that the patterns name, by name. Kinds that can never hold rows (indexes, sequences) are no match.
 pub(super) async fn matching(client: &Client, patterns: &[TablePattern]) -> Result<Vec<Relation>, Reason> {
     let schemas: Vec<&str> = patterns.iter().map(|pattern| pattern.schema.as_str()).collect();

@@ -13,6 +13,7 @@ mod core;
 mod database;
 mod decode;
 mod ending;
+mod equality;
 mod fetch;
 mod framing;
 mod gulp;

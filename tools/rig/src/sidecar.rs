@@ -1,5 +1,6 @@
 //! The real binary as a child process.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -193,6 +194,24 @@ impl Status {
             row.get("state")?.as_str().map(str::to_owned)
         };
         find().unwrap_or_default()
+    }
+
+    /// How many values of a table were loaded as something else, by class and policy.
+    pub fn values_changed(&self, table: &str) -> BTreeMap<(String, String), u64> {
+        let rows = || {
+            let tables = self.0.get("tables")?.as_array()?;
+            let row = tables.iter().find(|row| row.get("table_name").and_then(|name| name.as_str()) == Some(table))?;
+            row.get("values_changed")?.as_array()
+        };
+        let text =
+            |row: &Value, field: &str| row.get(field).and_then(|text| text.as_str()).unwrap_or_default().to_owned();
+        let kinds = rows().into_iter().flatten();
+        kinds
+            .map(|row| {
+                let values = row.get("values").and_then(|values| values.as_u64()).unwrap_or(0);
+                ((text(row, "class"), text(row, "policy")), values)
+            })
+            .collect()
     }
 
     /// The sum of a numeric field over an array of objects.
