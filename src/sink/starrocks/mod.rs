@@ -7,6 +7,8 @@
 //! (`pipeline`). Start at [`StarRocks`] in `sink`; `stream_load` is the wire, `encode` the body, `verdict` the judgement.
 
 mod answer;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod date;
 mod ddl;
 mod encode;
