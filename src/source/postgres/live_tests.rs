@@ -36,7 +36,7 @@ pub(super) fn shared() -> Arc<Cluster> {
 pub(super) struct Lab {
     pub(super) options: Options,
     pub(super) admin: Client,
-    pub(super) worker: Client,
+    worker: Client,
     observer: Client,
     pub(super) checkpoints: Arc<PgCheckpoints>,
     pub(super) cluster: Arc<Cluster>,
@@ -515,7 +515,7 @@ async fn an_invalidated_slot_is_named_whatever_the_version_tells_of_it() {
 }
 
 /// The inserted rows that the slot has yet to send.
-async fn inserts(lab: &Lab) -> Vec<Row> {
+pub(super) async fn inserts(lab: &Lab) -> Vec<Row> {
     let Options { slot, publication, .. } = &lab.options;
     let changes = format!(
         "SELECT data FROM pg_logical_slot_peek_binary_changes('{slot}', NULL, NULL, 'proto_version', '1', \
