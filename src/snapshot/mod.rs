@@ -55,3 +55,5 @@ mod windows;
 
 pub use unseen::Unseen;
 pub use windows::{Ended, Injection, Phase, Route, TableCopy, Verdict, Wanted, Why, WindowId};
+#[cfg(test)]
+pub(crate) use windows::{OFF, Step};
