@@ -107,7 +107,7 @@ struct World {
     told_ever: usize,
     events: VecDeque<CopyEvent>,
     readers: Vec<Reader>,
-    /// Windows whose rows are all handed over.
+    /// Windows that nobody reads for any more, of which it is not known yet what became of them.
     ended: Vec<(WindowId, usize, Option<Range>)>,
     pending: Vec<Vec<Range>>,
     windows: u64,
@@ -467,8 +467,11 @@ impl World {
                 match verdict {
                     Verdict::Go => Stage::Good(sees),
                     Verdict::Again => Stage::Opened,
-                    // What became of it is told.
-                    Verdict::Gone => return Ok(()),
+                    Verdict::Gone => {
+                        // That it was dropped is told.
+                        self.ended.push((window, reader.table, reader.range));
+                        return Ok(());
+                    }
                 }
             }
             Stage::Good(sees) if self.database.is_locked(reader.table) => Stage::Good(sees),
