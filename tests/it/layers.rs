@@ -19,14 +19,15 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
         &["model", "sink", "status", "snapshot", "failpoint"],
         "sees `trait Sink`, never `starrocks`; rows that were read go in at a place of the stream that it alone knows",
     ),
+    ("verify", &["model", "source", "sink"], "sees a reader of each side, never a product"),
     (
         "engine",
-        &["model", "status", "checkpoint", "source", "sink", "snapshot", "pipeline", "failpoint"],
+        &["model", "status", "checkpoint", "source", "sink", "snapshot", "pipeline", "verify", "failpoint"],
         "the one place that assembles them",
     ),
     ("grpc", &["model", "status", "engine"], "the engine does not know that gRPC exists"),
     ("config", &["model", "source", "sink", "pipeline", "engine", "grpc"], "nothing below knows of the environment"),
-    ("cli", &["model", "status", "config", "engine", "grpc"], "what a person types"),
+    ("cli", &["model", "status", "config", "engine", "grpc", "verify"], "what a person types"),
 ];
 
 /// Products, and the one file outside of their folders that may name them.

@@ -13,7 +13,7 @@ use super::replication::{ReplicationConnection, System};
 use super::setup::{self, Prepared};
 use super::standby::Timings;
 use super::watcher::{self, Watch};
-use super::{Options, PgCheckpoints, Tables, quote};
+use super::{Options, PgCheckpoints, PgChunks, PgCopies, Tables, quote};
 use crate::checkpoint::Checkpoint;
 use crate::model::{Class, Lsn, Reason, Row, TableName, TableSchema};
 use crate::source::{Ends, Ready, Source};
@@ -46,6 +46,8 @@ pub struct Postgres {
     options: Options,
     meter: SourceMeter,
     checkpoints: Arc<PgCheckpoints>,
+    chunks: Arc<PgChunks>,
+    copies: Arc<PgCopies>,
     /// What the last successful setup found.
     prepared: SyncMutex<Option<(Tables, Watch)>>,
     /// The connection that reads single rows, kept between uses.
@@ -57,14 +59,27 @@ impl Postgres {
     /// Opens nothing yet.
     pub fn new(mut options: Options, meter: SourceMeter) -> Self {
         options.connect = options.connect.for_pipeline(&options.pipeline);
+        let checkpoints = Arc::new(PgCheckpoints::new(&options));
         Postgres {
-            checkpoints: Arc::new(PgCheckpoints::new(&options)),
+            chunks: Arc::new(PgChunks::new(options.clone(), checkpoints.clone())),
+            copies: Arc::new(PgCopies::new(&options, checkpoints.clone())),
+            checkpoints,
             options,
             meter,
             prepared: SyncMutex::default(),
             reader: Mutex::default(),
             streamed: AtomicBool::new(false),
         }
+    }
+
+    /// Reads the rows that are there. Usable after a first successful `setup`.
+    pub fn chunks(&self) -> Arc<PgChunks> {
+        self.chunks.clone()
+    }
+
+    /// Keeps how far copies are. Usable after a first successful `setup`, if `Options::copying` is set.
+    pub fn copies(&self) -> Arc<PgCopies> {
+        self.copies.clone()
     }
 
     /// Looks at everything and writes nothing: what is wrong, what a person should know, and the tables as far as they
@@ -77,9 +92,7 @@ impl Postgres {
         let inspection = setup::inspect(&client, &self.options, None).await;
         driver.abort();
         let inspection = inspection?;
-        let mut findings = setup::findings(&inspection, &self.options);
-        findings.extend(inspection.selection.refused.iter().cloned());
-        let notes = setup::notes(&inspection, &self.options);
+        let (findings, notes) = setup::report(&inspection, &self.options);
         Ok((findings, notes, inspection.schemas()))
     }
 

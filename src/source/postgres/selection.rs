@@ -8,10 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::catalog::quoted;
-use super::catalog::{self, Kind, Leaf, Persistence, Relation};
+use super::catalog::{self, Attribute, Kind, Leaf, Persistence, Relation};
 use super::quote::identifier;
-use super::types::column_type;
-use super::{Identity, KnownTable, ReplicaIdentity, TablePattern};
+use super::{Identity, KnownTable, ReplicaIdentity, TablePattern, survey};
 use crate::model::{Class, Column, Reason, TableId, TableName, TableSchema};
 
 /// A relation that will be replicated.
@@ -108,14 +107,9 @@ pub(super) fn select(
 /// # Errors
 /// If a key column is not among them.
 pub(super) fn known(selected: &Selected, published: Option<&BTreeSet<String>>) -> Result<KnownTable, Reason> {
-    let sent = |name: &str| published.is_none_or(|published| published.contains(name));
     let (mut columns, mut types) = (Vec::new(), Vec::new());
-    for attribute in selected.relation.columns.iter().filter(|column| !column.generated && sent(&column.name)) {
-        columns.push(Column {
-            name: attribute.name.clone(),
-            ty: column_type(attribute.base.oid, attribute.base.typmod, &attribute.type_name),
-            nullable: !attribute.not_null,
-        });
+    for attribute in selected.relation.columns.iter().filter(|column| is_sent(column, published)) {
+        columns.push(Column { name: attribute.name.clone(), ty: attribute.ty.clone(), nullable: !attribute.not_null });
         types.push(attribute.wire);
     }
     let position = |name: &String| {
@@ -373,6 +367,21 @@ fn read_grants(relation: &Relation, role: &str) -> Vec<Reason> {
     grants.into_iter().filter(|grant| !grant.0).map(finding).collect()
 }
 
+/// What stands against reading all rows of a table. Its partitions are read one by one.
+pub(super) fn copy_findings(relation: &Relation, role: &str) -> Vec<Reason> {
+    let told = |leaf: &&Leaf| leaf.kind == Kind::Table && leaf.persistence == Persistence::Permanent;
+    let leaves = || relation.leaves.iter().filter(told);
+    let security = leaves().map(|leaf| (leaf.row_security, &leaf.name));
+    let hidden = std::iter::once((relation.row_security, &relation.name)).chain(security).find(|(active, _)| *active);
+    let mut findings: Vec<Reason> = hidden.map(|(_, name)| survey::row_security(name, role)).into_iter().collect();
+    let missing: Vec<&Leaf> = leaves().filter(|leaf| !leaf.usage || !leaf.select).collect();
+    if let Some(first) = missing.first() {
+        let rights = missing.iter().map(|leaf| (&leaf.name, leaf.usage, leaf.select));
+        findings.push(survey::missing_rights(&first.name, role, rights));
+    }
+    findings
+}
+
 fn target_of(candidate: &Candidate<'_>) -> Result<String, Reason> {
     let name = &candidate.relation.name;
     let mut targets = candidate.targets.iter();
@@ -400,22 +409,36 @@ fn target_collisions(tables: &[Selected]) -> Vec<Reason> {
     by_target.into_iter().filter(|(_, names)| names.len() > 1).map(collision).collect()
 }
 
+/// Whether changes bring this column. `published` are the columns that the publication tells of, if it tells: generated
+/// ones are among them where it publishes them (PostgreSQL 18 and later, `publish_generated_columns`).
+fn is_sent(column: &Attribute, published: Option<&BTreeSet<String>>) -> bool {
+    published.map_or(!column.generated, |published| published.contains(&column.name))
+}
+
+/// What to say of generated columns that changes do not bring.
+pub(super) fn unsent_generated(relation: &Relation, published: Option<&BTreeSet<String>>) -> Option<String> {
+    let unsent = relation.columns.iter().filter(|column| column.generated && !is_sent(column, published));
+    let names: Vec<&str> = unsent.map(|column| column.name.as_str()).collect();
+    let told = || format!("generated columns of {} are not replicated: {}", relation.name, names.join(", "));
+    (!names.is_empty()).then(told)
+}
+
 fn notes_of(relation: &Relation) -> Vec<String> {
     let name = &relation.name;
     let mut notes = Vec::new();
-    let generated: Vec<&str> =
-        relation.columns.iter().filter(|column| column.generated).map(|column| column.name.as_str()).collect();
-    if !generated.is_empty() {
-        notes.push(format!("generated columns of {name} are not replicated: {}", generated.join(", ")));
-    }
     if relation.row_security {
         notes.push(format!(
             "row security is active on {name} for our role: its changes are all replicated, but rows that must be \
              read from the table may be hidden"
         ));
     }
-    for leaf in relation.leaves.iter().filter(|leaf| leaf.kind == Kind::Foreign) {
-        notes.push(format!("partition {} of {name} is a foreign table: its changes are not replicated", leaf.name));
+    for leaf in &relation.leaves {
+        let what = match (leaf.kind, leaf.persistence) {
+            (Kind::Foreign, _) => "a foreign table",
+            (_, Persistence::Unlogged) => "an unlogged table",
+            _ => continue,
+        };
+        notes.push(format!("partition {} of {name} is {what}: its rows are not replicated", leaf.name));
     }
     notes
 }
@@ -425,6 +448,7 @@ mod tests {
     use super::super::WireType;
     use super::super::catalog::{Attribute, Index};
     use super::*;
+    use crate::model::ColumnType;
 
     fn name(text: &str) -> TableName {
         let (schema, name) = text.split_once('.').unwrap_or(("public", text));
@@ -444,14 +468,7 @@ mod tests {
 
     fn attribute(name: &str) -> Attribute {
         let int4 = WireType { oid: 23, typmod: -1 };
-        Attribute {
-            name: name.into(),
-            wire: int4,
-            base: int4,
-            type_name: "int4".into(),
-            not_null: true,
-            generated: false,
-        }
+        Attribute { name: name.into(), wire: int4, ty: ColumnType::Int32, not_null: true, generated: false }
     }
 
     /// A table `id` of columns `id` and `v` with a primary key.
@@ -477,7 +494,19 @@ mod tests {
 
     fn leaf(id: u32, text: &str, identity: Identity) -> Leaf {
         let indexes = vec![primary_key(&["id"])];
-        Leaf { id, name: name(text), kind: Kind::Table, identity, owned: true, rows: 0.0, indexes }
+        Leaf {
+            id,
+            name: name(text),
+            kind: Kind::Table,
+            identity,
+            persistence: Persistence::Permanent,
+            owned: true,
+            usage: true,
+            select: true,
+            row_security: false,
+            rows: 0.0,
+            indexes,
+        }
     }
 
     type Change = fn(&mut Relation);
@@ -520,6 +549,27 @@ mod tests {
             assert_eq!(codes, want, "{case}");
             let sound = want.iter().all(|code| *code == "SOURCE_PRIVILEGE");
             assert_eq!(selection.tables.len(), usize::from(sound), "{case}: selected unless the table is unfit");
+        }
+    }
+
+    #[test]
+    fn what_stands_against_a_copy_is_named() {
+        let cases: [(&str, Change, &[&str]); 7] = [
+            ("plain", |_| (), &[]),
+            ("policies", |t| t.row_security = true, &["ROW_SECURITY"]),
+            ("policies of a partition", |t| t.leaves[0].row_security = true, &["ROW_SECURITY"]),
+            ("no right on a partition", |t| t.leaves[0].select = false, &["SOURCE_PRIVILEGE"]),
+            ("nor on its schema", |t| (t.leaves[0].select, t.leaves[0].usage) = (false, false), &["SOURCE_PRIVILEGE"]),
+            ("foreign", |t| (t.leaves[0].select, t.leaves[0].kind) = (false, Kind::Foreign), &[]),
+            ("both", |t| (t.row_security, t.leaves[0].select) = (true, false), &["ROW_SECURITY", "SOURCE_PRIVILEGE"]),
+        ];
+        for (case, change, want) in cases {
+            let mut relation = relation(1, "shop.t");
+            relation.leaves.push(leaf(2, "shop.t1", Identity::Default));
+            change(&mut relation);
+            let found = copy_findings(&relation, "cdc");
+            assert_eq!(found.iter().map(|reason| reason.code).collect::<Vec<_>>(), want, "{case}");
+            assert!(found.iter().all(|reason| reason.sql.contains("cdc")), "{case}: {found:?}");
         }
     }
 
@@ -591,6 +641,10 @@ mod tests {
         };
         let all = known(selected, None).unwrap();
         assert_eq!((columns(&all), &all.schema.key[..]), (vec!["id".into(), "v".into(), "z".into()], &[2, 0][..]));
+        assert!(unsent_generated(&selected.relation, None).unwrap().ends_with("not replicated: g"));
+        let generated_too = ["id", "v", "g", "z"].map(String::from).into();
+        assert_eq!(columns(&known(selected, Some(&generated_too)).unwrap()), ["id", "v", "g", "z"]);
+        assert_eq!(unsent_generated(&selected.relation, Some(&generated_too)), None);
         let list = ["id", "z"].map(String::from).into();
         let some = known(selected, Some(&list)).unwrap();
         assert_eq!((columns(&some), &some.schema.key[..]), (vec!["id".into(), "z".into()], &[1, 0][..]));

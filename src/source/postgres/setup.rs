@@ -3,7 +3,7 @@
 //! In: the options and two ordinary connections. Out: [`Prepared`], or every finding. Always: idempotent; nothing is
 //! made while anything is wrong; the publication comes before the slot, because a change older than the publication
 //! cannot be decoded; nothing that exists is dropped. What may be written to the source is all here and in what it
-//! calls: schema and table of the checkpoint, replica identities (if asked to), the publication, the slot.
+//! calls: schema and tables of our own state, replica identities (if asked to), the publication, the slot.
 //! Not here: the single checks. Start at [`run`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,23 +57,24 @@ pub(super) struct Prepared {
 /// # Errors
 /// If the server cannot be asked.
 pub(super) async fn inspect(client: &Client, options: &Options, before: Option<Lineage>) -> Result<Inspection, Reason> {
-    let server = preflight::inspect(client).await?;
-    let relations = catalog::matching(client, &options.tables).await?;
-    let (own_schema, mode) = (&options.checkpoint_schema, options.replica_identity);
-    let selection = selection::select(&options.tables, &relations, own_schema, &server.role, mode);
-    let ids: Vec<u32> = selection.names().into_keys().collect();
+    let version = preflight::version(client).await?;
+    // Another process may be moving this pipeline on meanwhile. Its slot never passes its checkpoint, nor that the end
+    // of the WAL; read in this order, they do not seem to either.
+    let slot = slot::inspect(client, version, &options.slot).await?;
+    let own_schema = &options.checkpoint_schema;
     let access = checkpoints::access(client, own_schema).await?;
     let checkpoint =
         if access.table_exists && access.readable() { checkpoints::stored(client, options).await } else { Ok(None) };
-    Ok(Inspection {
-        publication: publication::inspect(client, server.version, &options.publication, &ids).await?,
-        slot: slot::inspect(client, server.version, &options.slot).await?,
-        server,
-        selection,
-        access,
-        checkpoint,
-        before,
-    })
+    let server = preflight::inspect(client).await?;
+    let read = async {
+        let relations = catalog::matching(client, &options.tables).await?;
+        let mode = options.replica_identity;
+        let selection = selection::select(&options.tables, &relations, own_schema, &server.role, mode);
+        let ids: Vec<u32> = selection.names().into_keys().collect();
+        Ok((publication::inspect(client, version, &options.publication, &ids).await?, selection))
+    };
+    let (publication, selection) = catalog::at_one_moment(client, read).await?;
+    Ok(Inspection { server, selection, publication, slot, access, checkpoint, before })
 }
 
 impl Inspection {
@@ -85,6 +86,16 @@ impl Inspection {
     pub(super) fn schemas(&self) -> Vec<Arc<TableSchema>> {
         let known = self.selection.tables.iter().map(|selected| selection::known(selected, self.columns(selected)));
         known.filter_map(Result::ok).map(|table| table.schema).collect()
+    }
+
+    /// The tables whose rows are yet to be copied, if rows are.
+    fn to_copy(&self) -> impl Iterator<Item = &Selected> {
+        let none = Fingerprint::default();
+        let fingerprint = self.publication.as_ref().map_or(&none, |publication| &publication.fingerprint);
+        let new = new_tables(self.stored(), fingerprint, &self.selection.names());
+        let incomplete = self.stored().map(|checkpoint| checkpoint.incomplete_tables.clone()).unwrap_or_default();
+        let tables = self.selection.tables.iter();
+        tables.filter(move |table| new.contains(&table.relation.id) || incomplete.contains(&table.relation.id))
     }
 
     fn plan(&self, options: &Options) -> Plan {
@@ -137,8 +148,12 @@ pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason
     let Inspection { server, selection, publication, slot, access, .. } = inspection;
     let active = slot.as_ref().is_some_and(|slot| slot.holder.is_some());
     let mut findings = preflight::findings(server, slot.is_some(), active);
-    findings.extend(checkpoints::finding(access, &options.checkpoint_schema, &server.role, server.may_create));
+    let (own_schema, may_create) = (&options.checkpoint_schema, server.may_create);
+    findings.extend(checkpoints::finding(access, own_schema, &server.role, may_create, options.copying));
     findings.extend(selection.findings.iter().cloned());
+    if options.copying {
+        findings.extend(inspection.to_copy().flat_map(|table| selection::copy_findings(&table.relation, &server.role)));
+    }
     let name = &options.publication;
     match publication {
         Some(publication) => {
@@ -171,11 +186,28 @@ pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason
 pub(super) fn notes(inspection: &Inspection, options: &Options) -> Vec<String> {
     let mut notes = preflight::notes(&inspection.server);
     notes.extend(inspection.selection.notes.iter().cloned());
+    let tables = inspection.selection.tables.iter();
+    notes.extend(tables.filter_map(|table| selection::unsent_generated(&table.relation, inspection.columns(table))));
     if let Some(publication) = &inspection.publication {
         let plan = inspection.plan(options);
         notes.extend(publication::notes(&options.publication, publication, &inspection.selection.tables, &plan));
     }
     notes
+}
+
+/// What `check` tells: everything that is wrong, and everything a person should know. That our own pipeline runs and
+/// reads from its slot is how it should be, and hinders only a second one.
+pub(super) fn report(inspection: &Inspection, options: &Options) -> (Vec<Reason>, Vec<String>) {
+    let mut findings = findings(inspection, options);
+    findings.extend(inspection.selection.refused.iter().cloned());
+    let mut notes = notes(inspection, options);
+    let slot = inspection.slot.as_ref();
+    if let Some(holder) = slot.and_then(|slot| slot.holder_named(&options.connect.application_name)) {
+        findings.retain(|reason| reason.code != slot::IN_USE);
+        notes
+            .push(format!("pipeline {} is running: its slot {} is in use by {holder}", options.pipeline, options.slot));
+    }
+    (findings, notes)
 }
 
 /// Checks everything and makes what is missing. `observer` is a second connection of the same role.
@@ -236,8 +268,8 @@ async fn make(
     start: Start,
 ) -> Result<Made, Reason> {
     let schema = &options.checkpoint_schema;
-    let sql = checkpoints::create_sql(&inspection.access, schema);
-    execute(worker, &sql, "making the checkpoint table").await?;
+    let sql = checkpoints::create_sql(&inspection.access, schema, options.copying);
+    execute(worker, &sql, "making our own tables").await?;
     set_identities(worker, observer, &inspection.selection.tables).await?;
     make_publication(worker, observer, options, &inspection.plan(options)).await?;
     let version = inspection.server.version;
@@ -265,7 +297,8 @@ async fn make(
     if inspection.stored() != Some(&checkpoints::resting_on(&lineage, start, paused)) {
         checkpoints::store(worker, options, &lineage, start, paused).await?;
     }
-    Ok(Made { start, lineage, notes: existing.into_values().collect() })
+    let notes = existing.into_values().filter(|_| !options.copying).collect();
+    Ok(Made { start, lineage, notes })
 }
 
 /// Tables that the checkpoint, if there is one, knows nothing of.
