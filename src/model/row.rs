@@ -23,7 +23,7 @@ pub enum Value<'a> {
 pub type EachRow<'a> = &'a mut (dyn FnMut(&[Option<&[u8]>]) + Send);
 
 /// A whole tuple, in TupleData layout. Cloning shares the bytes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Row(Bytes);
 
 impl Row {

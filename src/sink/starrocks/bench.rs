@@ -17,7 +17,8 @@ pub fn encode(load: &Load, piece: &mut [u8]) -> u64 {
     let schema = &load.schema;
     let column = |(at, column): (usize, &crate::model::Column)| {
         let key = schema.is_key(at);
-        let writer = Writer::new(&column.ty, key, &created(&column.ty, key, &TypeRules::default())).expect("a type with a target");
+        let writer = Writer::new(&column.ty, key, &created(&column.ty, key, &TypeRules::default()))
+            .expect("a type with a target");
         PlanColumn::new(&column.name, writer, !key, key)
     };
     let name = |name: &str| format!("sluice_{name}");
