@@ -26,6 +26,8 @@ pub mod sink;
 
 pub mod pipeline;
 
+pub mod verify;
+
 pub mod engine;
 
 pub mod grpc;

@@ -7,6 +7,10 @@ use std::future::Future;
 
 use crate::model::{Lsn, Reason};
 
+mod copies;
+
+pub use copies::{CopiedRange, CopyState, CopyStore, PlannedStorage, StoredCopy};
+
 /// Version of the stored form. A newer one is refused, never guessed at.
 pub const FORMAT: i32 = 1;
 

@@ -115,6 +115,14 @@ struct Table<'a> {
     snapshot_chunks_total: u64,
     snapshot_chunks_done: u64,
     snapshot_rows_synced: u64,
+    values_changed: Vec<ValuesChanged<'a>>,
+}
+
+#[derive(Serialize)]
+struct ValuesChanged<'a> {
+    class: &'a str,
+    policy: &'a str,
+    values: u64,
 }
 
 #[derive(Serialize)]
@@ -231,7 +239,14 @@ impl<'a> Table<'a> {
             snapshot_chunks_total: table.snapshot_chunks_total,
             snapshot_chunks_done: table.snapshot_chunks_done,
             snapshot_rows_synced: table.snapshot_rows_synced,
+            values_changed: table.values_changed.iter().map(ValuesChanged::of).collect(),
         }
+    }
+}
+
+impl<'a> ValuesChanged<'a> {
+    fn of(changed: &'a pb::ValuesChanged) -> Self {
+        ValuesChanged { class: &changed.class, policy: &changed.policy, values: changed.values }
     }
 }
 
@@ -278,6 +293,8 @@ mod tests {
         assert_eq!(number(&["pending_events"]), Some(512.0));
         let table = json.pointer(&pointer!["tables", 1]).unwrap();
         assert_eq!((table["state"].as_str(), table["rows_loaded"].as_u64()), (Some("BLOCKED"), Some(1_234_600)));
+        let changed = table.pointer(&pointer!["values_changed", 0]).unwrap();
+        assert_eq!((changed["class"].as_str(), changed["values"].as_u64()), (Some("date_range"), Some(1_200)));
         let reason = json.pointer(&pointer!["reasons", 0]).unwrap();
         assert_eq!((reason["class"].as_str(), reason["count"].as_u64()), (Some("WAIT"), Some(12)));
     }

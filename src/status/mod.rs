@@ -10,4 +10,4 @@ mod snapshot;
 
 pub use meters::{EngineMeter, Meters, PipelineMeter, SinkMeter, SourceMeter, Status, TableMeter};
 pub use reasons::ActiveReason;
-pub use snapshot::{SlotHealth, Snapshot, TableSnapshot};
+pub use snapshot::{SlotHealth, Snapshot, TableSnapshot, ValuesChanged};

@@ -1,5 +1,6 @@
 //! A plain copy of everything, for readers.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::ActiveReason;
@@ -76,8 +77,8 @@ pub struct Snapshot {
     pub bytes_loaded: u64,
     /// Changes dropped by a recorded decision. Zero unless an operator decided so.
     pub rows_skipped: u64,
-    /// Values replaced by NULL because the target cannot hold them and the policy says so.
-    pub values_replaced: u64,
+    /// Values loaded as something else because the target cannot hold them and a policy says so.
+    pub values_changed: u64,
     /// Slot name.
     pub slot: String,
     /// Publication name.
@@ -111,6 +112,9 @@ pub struct SlotHealth {
     pub safe_bytes: Option<i64>,
 }
 
+/// How many values were loaded as something else, by class and policy.
+pub type ValuesChanged = BTreeMap<(&'static str, &'static str), u64>;
+
 /// One table's numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSnapshot {
@@ -136,4 +140,6 @@ pub struct TableSnapshot {
     pub durable_lsn: Lsn,
     /// Time of the last accepted load.
     pub last_load_micros: u64,
+    /// Values loaded as something else.
+    pub values_changed: ValuesChanged,
 }

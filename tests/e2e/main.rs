@@ -1,9 +1,12 @@
 //! Tests with a real PostgreSQL, the stand-in and the real binary.
 
+mod bad_values;
 mod crashes;
 mod operations;
 mod rows;
 mod shutdown;
 mod sink;
 mod slots;
+mod types;
+mod verify;
 mod world;

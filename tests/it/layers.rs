@@ -14,14 +14,15 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("sink", &["model", "status", "failpoint"], "sees no source"),
     ("source", &["model", "pgoutput", "status", "checkpoint", "failpoint"], "keeps the checkpoint beside the slot"),
     ("pipeline", &["model", "sink", "status", "failpoint"], "sees `trait Sink`, never `starrocks`"),
+    ("verify", &["model", "source", "sink"], "sees a reader of each side, never a product"),
     (
         "engine",
-        &["model", "status", "checkpoint", "source", "sink", "pipeline", "failpoint"],
+        &["model", "status", "checkpoint", "source", "sink", "pipeline", "verify", "failpoint"],
         "the one place that assembles them",
     ),
     ("grpc", &["model", "status", "engine"], "the engine does not know that gRPC exists"),
     ("config", &["model", "source", "sink", "pipeline", "engine", "grpc"], "nothing below knows of the environment"),
-    ("cli", &["model", "status", "config", "engine", "grpc"], "what a person types"),
+    ("cli", &["model", "status", "config", "engine", "grpc", "verify"], "what a person types"),
 ];
 
 /// Products, and the one file outside of their folders that may name them.

@@ -9,10 +9,13 @@ mod catalog;
 mod checkpoints;
 mod client;
 mod conninfo;
+mod contents;
+mod copy_text;
 mod core;
 mod database;
 mod decode;
 mod ending;
+mod equality;
 mod fetch;
 mod framing;
 mod gulp;
@@ -47,8 +50,10 @@ use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use checkpoints::PgCheckpoints;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
+pub use contents::Contents;
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
+pub use types::type_names;
 
 /// What the source needs to know.
 #[derive(Clone, Debug)]
