@@ -75,13 +75,6 @@ pub enum CopyRequest {
         /// The table.
         table: TableId,
     },
-    /// The blocks that are left will not be read: their windows are dropped, and [`Phase::Repairing`] begins, in which
-    /// the target may lack rows, so that changes that leave values out have their rows read whole. Once no key is
-    /// wanted, [`CopyRequest::Finish`] ends the copy; every row that is in the target is up to date then.
-    GiveUp {
-        /// The table.
-        table: TableId,
-    },
     /// Removes the rows of the target with an older version, after everything that came before.
     ///
     /// `before` must not lie above any position that changes may be told again from: the stored checkpoint at the time

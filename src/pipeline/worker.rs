@@ -282,7 +282,6 @@ impl<S: Sink> Worker<S> {
             CopyRequest::End { window } => core.end_window(window),
             CopyRequest::Abort { window } => core.abort_window(window),
             CopyRequest::BlocksDone { table } => core.blocks_done(table, actions),
-            CopyRequest::GiveUp { table } => core.give_up(table, actions),
             CopyRequest::Sweep { schema, before } => core.remove(schema, What::Sweep(before), actions),
             CopyRequest::Empty { schema } => core.remove(schema, What::Empty, actions),
             CopyRequest::Finish { table, answer } => _ = answer.send(core.finish_copy(table)),

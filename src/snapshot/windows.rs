@@ -157,12 +157,6 @@ impl TableCopy {
         self.repairs.has(key)
     }
 
-    /// The blocks that are left will not be read.
-    pub fn give_up_blocks(&mut self) {
-        self.drop_where(Why::Cancelled, |window| window.keys.is_none());
-        self.phase = Phase::Repairing;
-    }
-
     /// Keys that are still to be read.
     pub fn wanted(&self) -> usize {
         self.repairs.len()

@@ -39,15 +39,6 @@ impl Core {
         self.apply_complete(table, actions);
     }
 
-    /// The blocks that are left will not be read.
-    pub(in crate::pipeline) fn give_up(&mut self, table: TableId, actions: &mut Vec<Action>) {
-        let Some(copy) = self.copies.tables.get_mut(&table) else { return };
-        copy.give_up_blocks();
-        self.copies.complete.insert(table, Complete { now: false, then: false });
-        self.copies.tell_dropped(actions);
-        self.apply_complete(table, actions);
-    }
-
     /// Opens a window. `as_of`: a position after which the reader's columns were looked up.
     pub(in crate::pipeline) fn open_window(
         &mut self,
