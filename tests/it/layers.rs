@@ -13,10 +13,11 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("checkpoint", &["model"], "a leaf"),
     ("sink", &["model", "status", "failpoint"], "sees no source"),
     ("source", &["model", "pgoutput", "status", "checkpoint", "failpoint"], "keeps the checkpoint beside the slot"),
+    ("snapshot", &["model", "checkpoint"], "pure: plans on what the checkpoint keeps of a copy"),
     ("pipeline", &["model", "sink", "status", "failpoint"], "sees `trait Sink`, never `starrocks`"),
     (
         "engine",
-        &["model", "status", "checkpoint", "source", "sink", "pipeline", "failpoint"],
+        &["model", "status", "checkpoint", "source", "sink", "snapshot", "pipeline", "failpoint"],
         "the one place that assembles them",
     ),
     ("grpc", &["model", "status", "engine"], "the engine does not know that gRPC exists"),
