@@ -19,7 +19,7 @@ pub enum Value<'a> {
 }
 
 /// A whole tuple, in TupleData layout. Cloning shares the bytes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Row(Bytes);
 
 impl Row {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 mod acks;
 mod collapse;
+mod copy;
 mod core;
 mod lane;
 mod retry;
@@ -20,6 +21,7 @@ mod worker;
 
 pub(crate) use retry::pause;
 
+pub use copy::{CopyEvent, CopyRequest, Opened, StoreToken};
 pub use worker::{MissingValues, Pipeline, Progress};
 
 /// When a flush unit is closed.

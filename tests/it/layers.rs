@@ -13,8 +13,12 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("checkpoint", &["model"], "a leaf"),
     ("sink", &["model", "status", "failpoint"], "sees no source"),
     ("source", &["model", "pgoutput", "status", "checkpoint", "failpoint"], "keeps the checkpoint beside the slot"),
-    ("snapshot", &["model", "checkpoint"], "pure: plans on what the checkpoint keeps of a copy"),
-    ("pipeline", &["model", "sink", "status", "failpoint"], "sees `trait Sink`, never `starrocks`"),
+    ("snapshot", &["model", "checkpoint"], "decides only, also what is next by what the checkpoint keeps of a copy"),
+    (
+        "pipeline",
+        &["model", "sink", "status", "snapshot", "failpoint"],
+        "sees `trait Sink`, never `starrocks`; rows that were read go in at a place of the stream that it alone knows",
+    ),
     (
         "engine",
         &["model", "status", "checkpoint", "source", "sink", "snapshot", "pipeline", "failpoint"],
