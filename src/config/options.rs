@@ -202,6 +202,7 @@ pub(super) fn settings(mut reading: Reading) -> Result<Settings, Problems> {
                 chunk_time_max: values.snapshot_chunk_timeout,
                 replica_lag_max: values.snapshot_max_replica_lag,
                 retained_wal_max: values.snapshot_max_retained_wal,
+                versions: values.audit_columns,
             },
         },
         grpc: grpc::Options {
@@ -682,6 +683,7 @@ mod tests {
             chunk_time_max: Duration::from_secs(5),
             replica_lag_max: Some(Duration::from_secs(10)),
             retained_wal_max: Some(1 << 30),
+            versions: true,
         };
         assert_eq!(engine.copying, copying);
         assert_eq!((engine.flush.flush_rows, engine.flush.flush_bytes), (10, 1 << 20));

@@ -53,4 +53,6 @@ pub struct CopyOptions {
     pub replica_lag_max: Option<Duration>,
     /// Nothing more is read while the source keeps more of its log for us, in bytes.
     pub retained_wal_max: Option<u64>,
+    /// Whether rows of the target carry the position they came with, so that older ones can be told.
+    pub versions: bool,
 }

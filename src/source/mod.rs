@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::checkpoint::{Checkpoint, Store};
+use crate::checkpoint::{Checkpoint, CopyStore, Store};
 use crate::model::{Block, Budget, Lsn, Reason, Row, TableSchema};
 
 mod chunks;
@@ -54,6 +54,10 @@ pub struct Ends {
 pub trait Source: Send + Sync + 'static {
     /// Where its checkpoint is kept.
     type Checkpoints: Store;
+    /// Reads existing rows.
+    type Chunks: ChunkReader;
+    /// Where the progress of copies is kept.
+    type Copies: CopyStore;
 
     /// Checks everything the stream needs and makes what is missing. Idempotent. Never drops anything.
     ///
@@ -63,6 +67,12 @@ pub trait Source: Send + Sync + 'static {
 
     /// The store of this pipeline's checkpoint. Usable after a first successful `setup`.
     fn checkpoints(&self) -> Arc<Self::Checkpoints>;
+
+    /// The reader of existing rows. Usable after a first successful `setup`.
+    fn chunks(&self) -> Arc<Self::Chunks>;
+
+    /// The store of copies' progress. Usable after a first successful `setup`.
+    fn copies(&self) -> Arc<Self::Copies>;
 
     /// The checkpoint to store for a position, with the identities (system, slot, publication) that the last
     /// successful `setup` saw. `None` before that.

@@ -310,6 +310,11 @@ impl EngineMeter {
         lock(&self.0.slot_health).clone()
     }
 
+    /// End of the last complete transaction received, or the last idle position.
+    pub fn received(&self) -> Lsn {
+        Lsn(self.0.flow.received.load(Relaxed))
+    }
+
     /// Whether calls to the sink pause after failures in a row.
     pub fn breaker_open(&self) -> bool {
         self.0.breaker_open.load(Relaxed)
