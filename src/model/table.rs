@@ -108,6 +108,11 @@ impl TableSchema {
         self.key.contains(&column)
     }
 
+    /// The key columns in key order.
+    pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
+        self.key.iter().filter_map(|at| self.columns.get(*at))
+    }
+
     /// The key of a row: the values of the key columns alone, in key order, in memory of its own. Keys are equal if
     /// these rows are, and stay so when other columns come and go.
     pub fn key_of(&self, row: &Row) -> Row {

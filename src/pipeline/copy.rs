@@ -28,10 +28,11 @@ pub enum CopyRequest {
     Open {
         /// Its number.
         window: WindowId,
-        /// The table.
-        table: TableId,
         /// The table as the reader would read it.
         schema: Arc<TableSchema>,
+        /// A position that was taken after these columns were looked up; invalid if there is none. The stream tells a
+        /// table's columns only with its next change. Once it has passed this position they are believed.
+        as_of: Lsn,
         /// What is to be read.
         wanted: Wanted,
         /// Where the answer goes.
@@ -79,9 +80,7 @@ pub enum CopyRequest {
     /// `before` must not lie above any position that changes may be told again from: the stored checkpoint at the time
     /// the copy began will do. Then every row that the stream or the copy brought since has a version not below it.
     Sweep {
-        /// The table.
-        table: TableId,
-        /// The table's columns, if the stream has not told of it yet.
+        /// The table; its columns count if the stream has not told of it yet.
         schema: Arc<TableSchema>,
         /// Rows with versions below this one go.
         before: Lsn,
@@ -89,9 +88,7 @@ pub enum CopyRequest {
     /// Removes all rows of the target, after everything that came before. Only while none of the table's rows is
     /// copied yet, and no window is open.
     Empty {
-        /// The table.
-        table: TableId,
-        /// The table's columns, if the stream has not told of it yet.
+        /// The table; its columns count if the stream has not told of it yet.
         schema: Arc<TableSchema>,
     },
     /// The copy is finished, if no key is wanted and no window open. Answers whether it is.
@@ -153,7 +150,8 @@ pub enum CopyEvent {
         /// Why.
         why: Why,
     },
-    /// Keys to be stored; no position passes the changes that want them before [`CopyRequest::Stored`].
+    /// Keys to be stored; no position passes the changes that want them before [`CopyRequest::Stored`]. That is to be
+    /// answered in any case: if the copy was finished or cancelled meanwhile, without storing them.
     Wanted {
         /// The table.
         table: TableId,

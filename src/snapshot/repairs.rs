@@ -148,6 +148,15 @@ impl Repairs {
         });
     }
 
+    /// What was read under these keys may not have come in. They were wanted when they were chosen, and may be so again.
+    pub(super) fn want_again(&mut self, keys: Vec<Row>) {
+        for key in keys {
+            if !self.keys.contains_key(&key) {
+                self.keys.set_key(key, Wish::Wanted { stored: false });
+            }
+        }
+    }
+
     /// A window is dropped: its keys are wanted again.
     pub(super) fn give_back(&mut self, window: WindowId) {
         for (_, wish) in self.keys.iter_mut() {

@@ -161,6 +161,11 @@ impl TableCopy {
         !self.windows.is_empty()
     }
 
+    /// Whether this window is open.
+    pub fn has_window(&self, id: WindowId) -> bool {
+        self.windows.iter().any(|window| window.id == id)
+    }
+
     /// Opens a window. `after`: the transactions that its snapshot must see. Returns the keys it is to read; `None` if
     /// no key is wanted.
     pub fn open(&mut self, id: WindowId, wanted: Wanted, after: Vec<u32>) -> Option<Vec<Row>> {
@@ -241,6 +246,23 @@ impl TableCopy {
         self.repairs.stored(keys);
     }
 
+    /// What a window of keys put in is not certain to be durable: its keys are wanted as before.
+    pub fn want_again(&mut self, keys: Vec<Row>) {
+        self.repairs.want_again(keys);
+    }
+
+    /// Takes in a change that is told again although the target has it: if it left values out, its key may have been
+    /// wanted for it, and is wanted again. Returns the key then, to be stored before a position passes.
+    pub fn had_already(&mut self, schema: &TableSchema, change: &Change) -> Option<Row> {
+        let Change::Update { old, new } = change else { return None };
+        let new = filled(schema, old.as_ref(), new.clone());
+        if !new.has_unchanged() {
+            return None;
+        }
+        self.repairs.want(schema, &new);
+        Some(schema.key_of(&new))
+    }
+
     /// Which of the keys that a window read are not wanted again.
     pub fn repaired(&self, keys: Vec<Row>) -> Vec<Row> {
         keys.into_iter().filter(|key| !self.repairs.has(key)).collect()
@@ -264,11 +286,7 @@ impl TableCopy {
     }
 
     fn update(&mut self, schema: &TableSchema, commit_lsn: Lsn, old: Option<OldRow>, new: Row) -> Route {
-        let new = match &old {
-            Some(OldRow::Full(row)) if new.has_unchanged() => new.filled_from(row),
-            Some(OldRow::Key(row)) if new.has_unchanged() => schema.key_filled(&new, row),
-            _ => new,
-        };
+        let new = filled(schema, old.as_ref(), new);
         let moved_from = old.clone().filter(|old| !schema.same_key(old.row(), &new));
         if let Some(old) = &moved_from {
             self.state(schema, old.row());
@@ -383,8 +401,10 @@ impl TableCopy {
 
     fn forget(&mut self, at: usize) -> WindowId {
         let window = self.windows.remove(at);
-        if window.keys.is_some() {
+        if let Some(keys) = window.keys {
             self.repairs.give_back(window.id);
+            // Those that have gone in, too: nobody waits any more for whether they become durable.
+            self.repairs.want_again(keys);
         }
         self.forget_notes();
         window.id
@@ -407,6 +427,15 @@ impl TableCopy {
         if used(self) > self.bytes_max / 2 {
             self.drop_all(Why::TooLarge);
         }
+    }
+}
+
+/// The new row with what the old one can tell of its unchanged columns.
+fn filled(schema: &TableSchema, old: Option<&OldRow>, new: Row) -> Row {
+    match old {
+        Some(OldRow::Full(row)) if new.has_unchanged() => new.filled_from(row),
+        Some(OldRow::Key(row)) if new.has_unchanged() => schema.key_filled(&new, row),
+        _ => new,
     }
 }
 

@@ -175,7 +175,12 @@ impl Source for Postgres {
         }
     }
 
-    async fn fetch(&self, schema: Arc<TableSchema>, keys: Vec<Row>) -> Result<Vec<Option<Row>>, Reason> {
+    async fn fetch(
+        &self,
+        schema: Arc<TableSchema>,
+        keys: Vec<Row>,
+        after: Vec<u32>,
+    ) -> Result<Vec<Option<Row>>, Reason> {
         // One connection for all lanes: each waits for those before it, at most `FETCHING` for each.
         let mut kept = self.reader.lock().await;
         let read = async {
@@ -183,7 +188,7 @@ impl Source for Postgres {
                 Some(session) => session,
                 None => SqlSession::connect(&self.options.connect, "rows").await?,
             };
-            let found = super::fetch::fetch(&session.client, &schema, &keys).await?;
+            let found = super::fetch::fetch_after(&session.client, &schema, &keys, &after).await?;
             *kept = Some(session);
             Ok(found)
         };
