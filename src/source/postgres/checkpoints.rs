@@ -278,6 +278,15 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
     Err(Failure::Reason(Reason::new("CHECKPOINT_INVALID", Class::Resync, pipeline, message, remedy)))
 }
 
+/// Rewrites a pipeline's row as it is, so that there is a commit, and the log up to it is written out at once.
+pub(super) fn touch_sql(schema: &str) -> String {
+    format!(
+        "WITH durable AS (SELECT pg_catalog.set_config('synchronous_commit', 'local', true))
+         UPDATE {} AS kept SET updated_at = pg_catalog.clock_timestamp() FROM durable WHERE kept.pipeline = $1",
+        table(schema)
+    )
+}
+
 /// Writes the first checkpoint, or one with a new lineage, on a connection that setup has open.
 pub(super) async fn store(
     client: &Client,

@@ -13,7 +13,7 @@ use super::replication::{ReplicationConnection, System};
 use super::setup::{self, Prepared};
 use super::standby::Timings;
 use super::watcher::{self, Watch};
-use super::{Options, PgCheckpoints, Tables, quote};
+use super::{Options, PgCheckpoints, PgChunks, Tables, quote};
 use crate::checkpoint::Checkpoint;
 use crate::model::{Class, Lsn, Reason, Row, TableName, TableSchema};
 use crate::source::{Ends, Ready, Source};
@@ -46,6 +46,7 @@ pub struct Postgres {
     options: Options,
     meter: SourceMeter,
     checkpoints: Arc<PgCheckpoints>,
+    chunks: Arc<PgChunks>,
     /// What the last successful setup found.
     prepared: SyncMutex<Option<(Tables, Watch)>>,
     /// The connection that reads single rows, kept between uses.
@@ -57,14 +58,21 @@ impl Postgres {
     /// Opens nothing yet.
     pub fn new(mut options: Options, meter: SourceMeter) -> Self {
         options.connect = options.connect.for_pipeline(&options.pipeline);
+        let checkpoints = Arc::new(PgCheckpoints::new(&options));
         Postgres {
-            checkpoints: Arc::new(PgCheckpoints::new(&options)),
+            chunks: Arc::new(PgChunks::new(options.clone(), checkpoints.clone())),
+            checkpoints,
             options,
             meter,
             prepared: SyncMutex::default(),
             reader: Mutex::default(),
             streamed: AtomicBool::new(false),
         }
+    }
+
+    /// Reads the rows that are there. Usable after a first successful `setup`.
+    pub fn chunks(&self) -> Arc<PgChunks> {
+        self.chunks.clone()
     }
 
     /// Looks at everything and writes nothing: what is wrong, what a person should know, and the tables as far as they

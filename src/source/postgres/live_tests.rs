@@ -21,7 +21,7 @@ use crate::status::{Meters, Status};
 const LONG: Duration = Duration::from_secs(60);
 
 /// One server for all tests that run at the same time, stopped when the last of them ends.
-fn shared() -> Arc<Cluster> {
+pub(super) fn shared() -> Arc<Cluster> {
     static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     shared.upgrade().unwrap_or_else(|| {
@@ -32,21 +32,21 @@ fn shared() -> Arc<Cluster> {
 }
 
 /// A database of its own with two connections as setup has them, and one of a superuser.
-struct Lab {
-    options: Options,
-    admin: Client,
-    worker: Client,
+pub(super) struct Lab {
+    pub(super) options: Options,
+    pub(super) admin: Client,
+    pub(super) worker: Client,
     observer: Client,
-    checkpoints: PgCheckpoints,
-    cluster: Arc<Cluster>,
+    pub(super) checkpoints: Arc<PgCheckpoints>,
+    pub(super) cluster: Arc<Cluster>,
 }
 
 impl Lab {
-    async fn new(cluster: Arc<Cluster>, name: &str, tables: &str) -> Lab {
+    pub(super) async fn new(cluster: Arc<Cluster>, name: &str, tables: &str) -> Lab {
         Lab::of_role(cluster, name, rig::SUPERUSER, tables).await
     }
 
-    async fn of_role(cluster: Arc<Cluster>, name: &str, role: &str, tables: &str) -> Lab {
+    pub(super) async fn of_role(cluster: Arc<Cluster>, name: &str, role: &str, tables: &str) -> Lab {
         let server = cluster.client().await.unwrap();
         server.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
         if role != rig::SUPERUSER {
@@ -71,26 +71,26 @@ impl Lab {
             admin: open(&connect(rig::SUPERUSER)).await,
             worker: open(&options.connect).await,
             observer: open(&options.connect).await,
-            checkpoints: PgCheckpoints::new(&options),
+            checkpoints: Arc::new(PgCheckpoints::new(&options)),
             options,
             cluster,
         }
     }
 
-    async fn run(&self) -> Result<Prepared, Vec<Reason>> {
+    pub(super) async fn run(&self) -> Result<Prepared, Vec<Reason>> {
         setup::run(&self.worker, &self.observer, &self.options, &self.checkpoints).await
     }
 
     /// The codes of everything that is in the way.
-    async fn codes(&self) -> Vec<&'static str> {
+    pub(super) async fn codes(&self) -> Vec<&'static str> {
         self.run().await.err().into_iter().flatten().map(|reason| reason.code).collect()
     }
 
-    async fn sql(&self, sql: &str) {
+    pub(super) async fn sql(&self, sql: &str) {
         self.admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
-    async fn text(&self, sql: &str) -> String {
+    pub(super) async fn text(&self, sql: &str) -> String {
         self.admin.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
     }
 
@@ -99,7 +99,7 @@ impl Lab {
         self.text(sql).await
     }
 
-    async fn forget(&self) {
+    pub(super) async fn forget(&self) {
         let drop = format!("SELECT pg_drop_replication_slot('{}')", self.options.slot);
         self.sql(&drop).await;
     }
@@ -340,7 +340,7 @@ async fn an_unusable_or_busy_slot_is_named() {
     lab.forget().await;
 }
 
-fn row(values: &[&str]) -> Row {
+pub(super) fn row(values: &[&str]) -> Row {
     let mut built = RowBuilder::with_capacity(64);
     values.iter().for_each(|value| built.push(Value::Text(value.as_bytes())));
     built.finish()

@@ -5,8 +5,13 @@ use std::time::Duration;
 mod blocker;
 mod catalog;
 mod checkpoints;
+mod chunk_connection;
+mod chunk_reader;
+mod chunk_sql;
 mod client;
 mod conninfo;
+mod copy_out;
+mod copy_rows;
 mod core;
 mod database;
 mod decode;
@@ -25,24 +30,31 @@ mod quote;
 mod reader;
 mod replication;
 mod resume;
+mod same_server;
 mod selection;
 mod setup;
 mod slot;
 mod sqlstate;
 mod standby;
+mod survey;
 mod tables;
 mod tls;
 mod transport;
 mod types;
+mod wal_position;
 mod watcher;
 mod wire;
 
+#[cfg(test)]
+mod live_copy_tests;
 #[cfg(test)]
 mod live_tests;
 
 use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use checkpoints::PgCheckpoints;
+pub use chunk_connection::PgChunkConnection;
+pub use chunk_reader::PgChunks;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};

@@ -19,7 +19,7 @@ use super::sqlstate::query_reason;
 use crate::model::{Class, Reason, TableName};
 
 /// From this version on publications know schemas, row filters and column lists.
-const WITH_FILTERS: i32 = 150_000;
+pub(super) const WITH_FILTERS: i32 = 150_000;
 
 /// A publication as the catalog tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
