@@ -4,6 +4,7 @@ use std::time::Duration;
 
 mod checkpointer;
 mod command;
+mod copying;
 pub mod lifecycle;
 mod run;
 pub mod wiring;

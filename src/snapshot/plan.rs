@@ -170,16 +170,6 @@ impl TablePlan {
         *self = TablePlan::new(storages, Vec::new(), self.aim);
     }
 
-    /// Nothing more is to be read, whatever is left.
-    pub fn give_up_rest(&mut self) {
-        self.left.clear();
-    }
-
-    /// Spans handed out and not yet back.
-    pub fn spans_out(&self) -> usize {
-        self.out.len()
-    }
-
     /// Whether something can be handed out.
     pub fn has_left(&self) -> bool {
         !self.left.is_empty()

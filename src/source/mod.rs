@@ -29,6 +29,13 @@ pub struct Ready {
     pub tables: Vec<Arc<TableSchema>>,
     /// Whether an operator paused the pipeline before the restart.
     pub paused: bool,
+    /// Whether an operator paused the copy of existing rows before the restart.
+    pub copy_paused: bool,
+    /// Whether the pipeline starts for the first time, or was made to start anew: what was copied before it does not
+    /// count.
+    pub first: bool,
+    /// Transactions before `start` that readers may not have seen when it was stored.
+    pub unseen: Vec<u32>,
     /// Why single tables are left out, until a person has cured it and setup is done again. The others go on.
     pub refused: Vec<Reason>,
     /// What a person should know, one sentence each (existing rows are not copied, for one).

@@ -6,4 +6,5 @@ mod rows;
 mod shutdown;
 mod sink;
 mod slots;
+mod snapshot;
 mod world;

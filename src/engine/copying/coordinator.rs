@@ -14,14 +14,14 @@ use super::keeper::{Keep, Kept, keep};
 use super::reader::{Job, Outcome, Shared, What};
 use super::strain::strained;
 use super::table::{KEYS, Step, TableCopying, planned};
-use super::{Answer, Ask, Parts, Standing};
-use crate::checkpoint::{CopyState, CopyStore, StoredCopy};
+use super::{Ask, Parts, Standing};
+use crate::checkpoint::{CopyStore, StoredCopy};
 use crate::engine::command::Refusal;
 use crate::engine::{CopyMode, CopyOptions};
 use crate::model::{Class, Lsn, Reason, Row, TableId, TableSchema, Visibility};
 use crate::pipeline::{CopyEvent, CopyRequest, Pipeline, pause};
 use crate::snapshot::{Aim, Found, Phase, Span, Why, WindowId, turn};
-use crate::source::{BlockRange, ChunkReader, Source, Storage};
+use crate::source::{BlockRange, ChunkConnection, ChunkReader, Source, Storage};
 use crate::status::{CopyPhase, EngineMeter};
 
 /// Time between two looks at what waits for time alone.
@@ -116,6 +116,7 @@ pub(super) struct Coordinator<S: Source> {
     strain: Option<Reason>,
     /// A position after which the columns we know were looked up.
     as_of: Lsn,
+    asking_as_of: bool,
     look_again: u64,
     started: Instant,
 }
@@ -169,6 +170,7 @@ impl<S: Source> Coordinator<S> {
             replica_lag: None,
             strain: None,
             as_of: Lsn::INVALID,
+            asking_as_of: false,
             look_again: 0,
             started: Instant::now(),
         }
@@ -234,7 +236,7 @@ impl<S: Source> Coordinator<S> {
                 _ = answer.send(prepared);
             }
             Ask::Flowing(flowing) => self.flowing = flowing,
-            Ask::End => self.ending = true,
+            Ask::End => self.end().await,
             Ask::Pause { paused, answer } => _ = answer.send(Ok(self.pause(paused))),
             Ask::Start { tables, answer } => {
                 let outcome = self.named(&tables).map(|tables| self.start(tables));
@@ -247,6 +249,15 @@ impl<S: Source> Coordinator<S> {
                 };
                 _ = answer.send(outcome);
             }
+        }
+    }
+
+    /// Nothing more is begun, and what is under way is let go, so that nobody waits for it.
+    async fn end(&mut self) {
+        self.ending = true;
+        let tables: Vec<TableId> = self.tables.keys().copied().collect();
+        for table in tables {
+            self.abort_windows(table, |_| true).await;
         }
     }
 
@@ -265,7 +276,7 @@ impl<S: Source> Coordinator<S> {
             self.meter.copy_paused(paused);
             self.loaded = true;
         }
-        self.as_of = Lsn::INVALID;
+        self.look_up_position();
         self.replicated = tables.iter().map(|schema| (schema.id, schema.clone())).collect();
         let unknown: Vec<TableId> =
             self.tables.keys().filter(|table| !self.replicated.contains_key(table)).copied().collect();
@@ -274,12 +285,29 @@ impl<S: Source> Coordinator<S> {
             self.keep(Keep::Finished(table));
         }
         for schema in tables {
-            let stored = left.remove(&schema.id).filter(|_| !fresh);
-            self.take_up(schema, stored).await;
+            let stored = left.remove(&schema.id);
+            if fresh && stored.is_some() {
+                self.keep(Keep::Finished(schema.id));
+            }
+            self.take_up(schema, stored.filter(|_| !fresh)).await;
         }
         // Of tables that are replicated no longer. Should one come back, changes are missing, and it begins anew.
         left.into_keys().for_each(|table| self.keep(Keep::Finished(table)));
         Ok(self.pending())
+    }
+
+    /// Asks for a position that lies after the look at the tables: once the stream has passed it, what it told of their
+    /// columns before is older than what we know.
+    fn look_up_position(&mut self) {
+        (self.as_of, self.asking_as_of) = (Lsn::INVALID, true);
+        let reader = self.shared.reader.clone();
+        self.asides.spawn(async move {
+            let position = async {
+                let mut connection = reader.connect().await?;
+                Ok(connection.begin().await?.position)
+            };
+            Aside::AsOf(position.await)
+        });
     }
 
     async fn take_up(&mut self, schema: Arc<TableSchema>, stored: Option<StoredCopy>) {
@@ -287,7 +315,8 @@ impl<S: Source> Coordinator<S> {
         if let Some(copying) = self.tables.get(&table).filter(|copying| !copying.is_over()) {
             let before = copying.schema.clone();
             if before.columns != schema.columns || before.key != schema.key {
-                self.columns_changed(schema, before.key_names() != self.replicated[&table].key_names()).await;
+                let key = !before.key_columns().eq(schema.key_columns());
+                self.columns_changed(schema, key).await;
             }
             return;
         }
@@ -320,7 +349,7 @@ impl<S: Source> Coordinator<S> {
         let request = CopyRequest::Begin {
             table: copying.schema.id,
             phase,
-            complete: !copying.settling,
+            complete: !copying.settling || copying.was_complete,
             wanted: copying.wanted.iter().cloned().collect(),
         };
         self.pipeline.copy(request).await;
@@ -408,23 +437,15 @@ impl<S: Source> Coordinator<S> {
             }
             ended += 1;
             copying.settling = true;
-            let (known, step) = (copying.known, copying.step);
+            let (known, before) = (copying.known, copying.step);
+            // Rows whose changes were set aside are still to be read: nothing else tells them.
             copying.step = if known { Step::Repair } else { Step::Over(CopyPhase::Cancelled) };
-            copying.plan.give_up_rest();
-            let stored = copying.to_store();
-            if known && step != Step::Repair {
-                self.pipeline.copy(CopyRequest::BlocksDone { table, complete: false }).await;
-            }
+            let (stored, complete) = (Box::new(copying.to_store()), copying.was_complete);
             self.abort_windows(table, |what| matches!(what, What::Blocks(_))).await;
-            if let Some(copying) = self.tables.get_mut(&table) {
-                copying.plan.give_up_rest();
+            if known && before != Step::Repair {
+                self.pipeline.copy(CopyRequest::BlocksDone { table, complete }).await;
             }
-            let keep = Keep::Change(Box::new(StoredCopy { state: CopyState::Cancelled, ..stored }));
-            if known {
-                self.keep(keep);
-            } else {
-                self.keep(Keep::Begin(Box::new(StoredCopy { state: CopyState::Cancelled, ..self.tables[&table].to_store() })));
-            }
+            self.keep(if known { Keep::Change(stored) } else { Keep::Anew(stored) });
         }
         let message = match ended {
             0 => "nothing is being copied".to_owned(),
@@ -625,12 +646,15 @@ impl<S: Source> Coordinator<S> {
             Outcome::Nothing => copying.more_wanted = false,
             Outcome::TooSlow => copying.hold_off(SHORT_OF_MEMORY),
             Outcome::Rewritten => {
+                copying.hold_off(NOT_NOW);
                 if copying.step == Step::Blocks && matches!(what, What::Blocks(_)) {
                     copying.step = Step::Survey { asked: false };
                 }
             }
+            // Until the stream has come by, its word may be older than ours.
+            Outcome::Columns(Some(_)) if self.as_of > self.meter.received() => copying.hold_off(NOT_NOW),
             Outcome::Columns(Some(schema)) => {
-                let key = copying.schema.key_names() != schema.key_names();
+                let key = !copying.schema.key_columns().eq(schema.key_columns());
                 self.columns_changed(schema, key).await;
             }
             Outcome::Columns(None) => {
@@ -727,7 +751,10 @@ impl<S: Source> Coordinator<S> {
                 self.asking_strain = false;
                 self.replica_lag = lag.unwrap_or(None);
             }
-            Aside::AsOf(position) => self.as_of = position.unwrap_or(Lsn::INVALID),
+            Aside::AsOf(position) => {
+                self.asking_as_of = false;
+                self.as_of = position.unwrap_or(Lsn::INVALID);
+            }
         }
     }
 
@@ -755,7 +782,7 @@ impl<S: Source> Coordinator<S> {
             copying.step = Step::Begin;
             copying.since = if copying.again { copying.since } else { *self.stored.borrow() };
             let begin = Box::new(copying.to_store());
-            let keep = if copying.again && copying.schema.complete { Keep::Anew(begin) } else { Keep::Begin(begin) };
+            let keep = if copying.was_complete { Keep::Anew(begin) } else { Keep::Begin(begin) };
             self.keep(keep);
         } else {
             copying.step = Step::Barrier;
@@ -816,7 +843,8 @@ impl<S: Source> Coordinator<S> {
             let waiting = open.read.filter(|(_, position, at)| *position > passed && at.elapsed() >= TICK);
             waiting.is_some()
         };
-        if self.flowing && !self.nudging && !*self.pipeline_paused.borrow() && self.windows.values().any(waits) {
+        let waiting = self.windows.values().any(waits) || self.as_of > passed && self.pending() > 0;
+        if self.flowing && !self.nudging && !*self.pipeline_paused.borrow() && waiting {
             self.nudging = true;
             let reader = self.shared.reader.clone();
             self.asides.spawn(async move {
@@ -835,6 +863,7 @@ impl<S: Source> Coordinator<S> {
             && !self.ending
             && !self.paused
             && !*self.pipeline_paused.borrow()
+            && !self.asking_as_of
             && self.strain.is_none()
             && !self.meter.breaker_open()
     }

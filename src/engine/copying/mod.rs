@@ -14,7 +14,7 @@ use super::command::Refusal;
 use super::CopyOptions;
 use crate::model::{Budget, Lsn, Reason, TableSchema};
 use crate::pipeline::{CopyEvent, Pipeline};
-use crate::source::Source;
+use crate::source::{Ready, Source};
 use crate::status::EngineMeter;
 
 mod coordinator;
@@ -100,7 +100,7 @@ impl Copier {
         self.standing.clone()
     }
 
-    /// For tasks that ask on their own.
+    /// For tasks that ask by [`prepare`].
     pub(super) fn asks(&self) -> mpsc::UnboundedSender<Ask> {
         self.asks.clone()
     }
@@ -117,4 +117,15 @@ impl Copier {
         self.tell(ask(answer));
         reply.await.unwrap_or(Err(Refusal::Gone))
     }
+}
+
+/// Tells the coordinator what setup found, before changes flow: how many tables are to be copied.
+///
+/// # Errors
+/// If what an earlier life stored cannot be read.
+pub(super) async fn prepare(asks: &mpsc::UnboundedSender<Ask>, ready: &Ready) -> Result<usize, Reason> {
+    let (answer, reply) = oneshot::channel();
+    let Ready { tables, copy_paused, first, .. } = ready;
+    drop(asks.send(Ask::Prepare { tables: tables.clone(), paused: *copy_paused, fresh: *first, answer }));
+    reply.await.unwrap_or(Ok(0))
 }

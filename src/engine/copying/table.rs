@@ -53,6 +53,8 @@ pub(super) struct TableCopying {
     pub(super) barrier: u64,
     /// Whether only what is wanted is still to be read, and blocks no more.
     pub(super) settling: bool,
+    /// Whether the target had all rows before the copy.
+    pub(super) was_complete: bool,
     /// Whether the pipeline knows of the copy.
     pub(super) known: bool,
     /// Whether it cannot be copied until a person has cured it.
@@ -83,6 +85,7 @@ pub(super) struct TableCopying {
 impl TableCopying {
     pub(super) fn new(schema: Arc<TableSchema>, aim: Aim) -> Self {
         TableCopying {
+            was_complete: schema.complete,
             schema,
             step: Step::Survey { asked: false },
             plan: TablePlan::new(Vec::new(), Vec::new(), aim),
