@@ -44,6 +44,11 @@ impl Row {
         self.len() == 0
     }
 
+    /// The bytes of the layout, for keeping; [`Row::from_checked`] takes them back.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Size of the layout in bytes.
     pub fn size(&self) -> usize {
         self.0.len()

@@ -13,7 +13,7 @@ use super::replication::{ReplicationConnection, System};
 use super::setup::{self, Prepared};
 use super::standby::Timings;
 use super::watcher::{self, Watch};
-use super::{Options, PgCheckpoints, PgChunks, Tables, quote};
+use super::{Options, PgCheckpoints, PgChunks, PgCopies, Tables, quote};
 use crate::checkpoint::Checkpoint;
 use crate::model::{Class, Lsn, Reason, Row, TableName, TableSchema};
 use crate::source::{Ends, Ready, Source};
@@ -47,6 +47,7 @@ pub struct Postgres {
     meter: SourceMeter,
     checkpoints: Arc<PgCheckpoints>,
     chunks: Arc<PgChunks>,
+    copies: Arc<PgCopies>,
     /// What the last successful setup found.
     prepared: SyncMutex<Option<(Tables, Watch)>>,
     /// The connection that reads single rows, kept between uses.
@@ -61,6 +62,7 @@ impl Postgres {
         let checkpoints = Arc::new(PgCheckpoints::new(&options));
         Postgres {
             chunks: Arc::new(PgChunks::new(options.clone(), checkpoints.clone())),
+            copies: Arc::new(PgCopies::new(&options, checkpoints.clone())),
             checkpoints,
             options,
             meter,
@@ -73,6 +75,11 @@ impl Postgres {
     /// Reads the rows that are there. Usable after a first successful `setup`.
     pub fn chunks(&self) -> Arc<PgChunks> {
         self.chunks.clone()
+    }
+
+    /// Keeps how far copies are. Usable after a first successful `setup`, if `Options::copying` is set.
+    pub fn copies(&self) -> Arc<PgCopies> {
+        self.copies.clone()
     }
 
     /// Looks at everything and writes nothing: what is wrong, what a person should know, and the tables as far as they

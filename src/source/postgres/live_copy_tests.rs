@@ -7,8 +7,10 @@ use rig::Cluster;
 
 use super::chunk_connection::PgChunkConnection;
 use super::chunk_reader::PgChunks;
+use super::copies::PgCopies;
 use super::live_tests::{Lab, row, shared};
-use crate::model::{Class, Lsn, Row, TableSchema, Value};
+use crate::checkpoint::{Checkpoint, CopiedRange, CopyState, CopyStore, PlannedStorage, Store, StoredCopy};
+use crate::model::{Class, Lsn, Row, TableId, TableSchema, Value};
 use crate::source::{BlockRange, ChunkConnection, ChunkReader, Part, ReadError, Storage};
 
 /// A lab with a table set up for copying.
@@ -25,7 +27,8 @@ impl Copy {
     }
 
     async fn on(cluster: Arc<Cluster>, name: &str, table: &str, sql: &str) -> Copy {
-        let lab = Lab::new(cluster, name, table).await;
+        let mut lab = Lab::new(cluster, name, table).await;
+        lab.options.copying = true;
         lab.sql(sql).await;
         let schema = lab.run().await.unwrap().ready.tables[0].clone();
         let chunks = PgChunks::new(lab.options.clone(), lab.checkpoints.clone());
@@ -314,7 +317,7 @@ async fn a_changed_table_is_noticed() {
         for (by_keys, want) in [(false, blocks_end), (true, keys_end)] {
             copy.lab.sql(fresh).await;
             let id: u32 = copy.lab.admin.query_one("SELECT 'public.t'::regclass::oid", &[]).await.unwrap().get(0);
-            let schema = Arc::new(TableSchema { id: crate::model::TableId(id), ..TableSchema::clone(&copy.schema) });
+            let schema = Arc::new(TableSchema { id: TableId(id), ..TableSchema::clone(&copy.schema) });
             let storage = copy.chunks.survey(&schema).await.unwrap().remove(0);
             let part = if by_keys { Part::Keys(vec![row(&["5"])].into()) } else { whole(&storage) };
             connection.begin().await.unwrap();
@@ -365,8 +368,6 @@ async fn a_commit_that_waits_for_a_standby_is_told_but_not_seen() {
     let copy =
         Copy::on(cluster.clone(), "waiting", "public.t", "CREATE TABLE public.t (id int PRIMARY KEY, v text)").await;
     let lab = &copy.lab;
-    let writer = cluster.client().await.unwrap();
-    drop(writer);
     let writer = super::client::connect_sql(&lab.options.connect, "writer").await.unwrap().0;
     lab.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
     lab.sql("SELECT pg_reload_conf()").await;
@@ -425,7 +426,8 @@ async fn a_nudge_moves_the_log_to_the_disk() {
 
 #[tokio::test]
 async fn what_stands_against_a_copy_is_named() {
-    let lab = Lab::of_role(shared(), "against", "against_role", "public.p").await;
+    let mut lab = Lab::of_role(shared(), "against", "against_role", "public.p").await;
+    lab.options.copying = true;
     lab.sql(
         "CREATE TABLE public.p (id int PRIMARY KEY) PARTITION BY RANGE (id);
          CREATE SCHEMA hidden; CREATE TABLE hidden.p1 PARTITION OF public.p FOR VALUES FROM (0) TO (10);
@@ -433,14 +435,17 @@ async fn what_stands_against_a_copy_is_named() {
          CREATE PUBLICATION against_pub FOR TABLE public.p WITH (publish_via_partition_root = true)",
     )
     .await;
+    let told = lab.run().await.unwrap_err();
+    lab.options.copying = false;
     let schema = lab.run().await.unwrap().ready.tables[0].clone();
+    lab.options.copying = true;
     let chunks = PgChunks::new(lab.options.clone(), lab.checkpoints.clone());
     let reason = chunks.survey(&schema).await.unwrap_err();
-    assert_eq!(
-        (reason.code, reason.class, reason.object.as_str()),
-        ("SOURCE_PRIVILEGE", Class::Wait, "table hidden.p1")
-    );
+    let named = (reason.code, reason.class, reason.object.as_str());
+    assert_eq!(named, ("SOURCE_PRIVILEGE", Class::Wait, "table hidden.p1"));
+    assert_eq!(told, std::slice::from_ref(&reason), "setup says the same before");
     lab.sql(&reason.sql).await;
+    assert_eq!(lab.codes().await, [""; 0]);
     let storage = chunks.survey(&schema).await.unwrap().remove(0);
 
     lab.sql("ALTER TABLE hidden.p1 ENABLE ROW LEVEL SECURITY; INSERT INTO public.p VALUES (1)").await;
@@ -463,5 +468,113 @@ async fn what_stands_against_a_copy_is_named() {
     assert_eq!(code(&locked), "SOURCE_BUSY", "a lock is not waited for long");
     lab.sql("ROLLBACK; DROP TABLE public.p").await;
     assert_eq!(chunks.survey(&schema).await.unwrap_err().code, "TABLE_DROPPED");
+    lab.forget().await;
+}
+
+fn planned(id: u32, incarnation: u32) -> PlannedStorage {
+    PlannedStorage { id, incarnation, blocks: u32::MAX, bytes: 1 << 40, rows_estimate: 7 }
+}
+
+fn copied(storage: u32, incarnation: u32, first: u32, end: u32, rows: u64) -> CopiedRange {
+    CopiedRange { storage, incarnation, first, end, rows, bytes: rows * 10 }
+}
+
+#[tokio::test]
+async fn progress_is_kept() {
+    let copy =
+        Copy::new("progress", "shop.orders", "CREATE SCHEMA shop; CREATE TABLE shop.orders (id int PRIMARY KEY)").await;
+    let lab = &copy.lab;
+    let store = PgCopies::new(&lab.options, lab.checkpoints.clone());
+    assert_eq!(store.load().await.unwrap(), []);
+    let (table, other) = (TableId(4_000_000_000), TableId(7));
+    let plan = StoredCopy {
+        table,
+        state: CopyState::Copying,
+        again: true,
+        since: Lsn(0x16_B374_D848),
+        barrier: 1 << 40,
+        storages: vec![planned(8, 1), planned(9, 2)],
+        copied: Vec::new(),
+        repairs: Vec::new(),
+    };
+    let before: u64 = lab.text("SELECT pg_current_xact_id()::text").await.parse().unwrap();
+    let barrier = store.begin(&plan).await.unwrap();
+    assert!(barrier > before, "{barrier} {before}");
+    store.begin(&StoredCopy { table: other, ..plan.clone() }).await.unwrap();
+    assert_eq!(store.load().await.unwrap()[1], plan, "as it was given, without ranges and keys");
+
+    // Ranges that touch become one, also where they come twice or out of order.
+    for (first, end) in [(0, 10), (20, 30), (10, 20), (10, 20), (0, 30), (40, 50), (50, u32::MAX), (40, 50)] {
+        store.copied(table, copied(8, 1, first, end, 5)).await.unwrap();
+    }
+    store.copied(table, copied(9, 2, 0, 1, 1)).await.unwrap();
+    store.copied(other, copied(8, 1, 30, 40, 1)).await.unwrap();
+    let keys = [row(&["1"]), row(&["2", "\0\u{e9}"]), row(&["3"])];
+    store.add_repairs(table, &keys[..2]).await.unwrap();
+    store.add_repairs(table, &keys).await.unwrap();
+    store.add_repairs(other, &keys[..1]).await.unwrap();
+    store.repaired(table, &keys[..1]).await.unwrap();
+    store.repaired(table, &keys[..1]).await.unwrap();
+    let load = async || {
+        let mut stored = store.load().await.unwrap();
+        stored.iter_mut().for_each(|copy| copy.repairs.sort_by_key(|key| key.as_bytes().to_vec()));
+        stored
+    };
+    let stored = load().await;
+    let ranges = vec![copied(8, 1, 0, 30, 15), copied(8, 1, 40, u32::MAX, 10), copied(9, 2, 0, 1, 1)];
+    let mut repairs = vec![keys[2].clone(), keys[1].clone()];
+    repairs.sort_by_key(|key| key.as_bytes().to_vec());
+    assert_eq!(stored[1], StoredCopy { copied: ranges.clone(), repairs: repairs.clone(), ..plan.clone() });
+    assert_eq!(stored[0].repairs, keys[..1]);
+
+    // A storage that was rewritten begins anew, the others do not.
+    let changed = StoredCopy {
+        state: CopyState::Repairing,
+        barrier: 3,
+        storages: vec![planned(8, 5), planned(9, 2)],
+        ..stored[1].clone()
+    };
+    store.change(&changed).await.unwrap();
+    assert_eq!(load().await[1], StoredCopy { copied: ranges[2..].to_vec(), ..changed.clone() });
+    let full = StoredCopy { state: CopyState::Cancelled, copied: ranges.clone(), ..changed };
+    assert!(store.begin(&full).await.unwrap() > barrier);
+    assert_eq!(load().await[1], full, "in place of what was there");
+
+    // What was stored on another slot or history is no progress.
+    lab.sql("UPDATE sluicegate.snapshot_tables SET lineage = 'another' WHERE table_id = 7").await;
+    assert_eq!(load().await, [full]);
+    store.finished(table).await.unwrap();
+    store.finished(table).await.unwrap();
+    let left = "SELECT concat((SELECT count(*) FROM sluicegate.snapshot_tables), ' ',
+                              (SELECT count(*) FROM sluicegate.snapshot_chunks), ' ',
+                              (SELECT count(*) FROM sluicegate.snapshot_repairs))";
+    assert_eq!(lab.text(left).await, "1 1 1", "those of the other table");
+    lab.sql("UPDATE sluicegate.snapshot_tables SET format = 99").await;
+    assert_eq!(store.load().await.unwrap_err().code, "CHECKPOINT_FORMAT");
+    lab.forget().await;
+}
+
+#[tokio::test]
+async fn a_finished_table_is_complete_for_good() {
+    let copy = Copy::new(
+        "finished",
+        "public.*",
+        "CREATE TABLE public.a (id int PRIMARY KEY); CREATE TABLE public.b (id int PRIMARY KEY);
+         INSERT INTO public.a VALUES (1); INSERT INTO public.b VALUES (1)",
+    )
+    .await;
+    let lab = &copy.lab;
+    let incomplete = async || lab.checkpoints.load().await.unwrap().unwrap().incomplete_tables;
+    let ready = lab.run().await.unwrap().ready;
+    assert!(ready.tables.iter().all(|table| !table.complete) && incomplete().await.len() == 2);
+    assert!(!ready.notes.iter().any(|note| note.contains("not copied")), "{:?}", ready.notes);
+    let store = PgCopies::new(&lab.options, lab.checkpoints.clone());
+    store.finished(ready.tables[0].id).await.unwrap();
+    assert_eq!(incomplete().await, [ready.tables[1].id.0]);
+    let kept = lab.checkpoints.load().await.unwrap().unwrap();
+    lab.checkpoints.save(&Checkpoint { lsn: Lsn(kept.lsn.0 + 8), ..kept }).await.unwrap();
+    assert_eq!(incomplete().await, [ready.tables[1].id.0], "no later checkpoint takes it back");
+    let ready = lab.run().await.unwrap().ready;
+    assert_eq!(ready.tables.iter().map(|table| table.complete).collect::<Vec<_>>(), [true, false]);
     lab.forget().await;
 }

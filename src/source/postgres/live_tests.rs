@@ -64,6 +64,7 @@ impl Lab {
             tables: TablePattern::parse_list(tables).unwrap(),
             replica_identity: ReplicaIdentity::Auto,
             checkpoint_schema: "sluicegate".into(),
+            copying: false,
             slot_create_timeout: LONG,
         };
         let open = async |options: &ConnectOptions| connect_sql(options, "test").await.unwrap().0;

@@ -10,6 +10,7 @@ mod chunk_reader;
 mod chunk_sql;
 mod client;
 mod conninfo;
+mod copies;
 mod copy_out;
 mod copy_rows;
 mod core;
@@ -56,6 +57,7 @@ pub use checkpoints::PgCheckpoints;
 pub use chunk_connection::PgChunkConnection;
 pub use chunk_reader::PgChunks;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
+pub use copies::PgCopies;
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
 
@@ -74,8 +76,10 @@ pub struct Options {
     pub tables: Vec<TablePattern>,
     /// What to do about tables' replica identity.
     pub replica_identity: ReplicaIdentity,
-    /// Schema of the checkpoint table.
+    /// Schema of our own tables.
     pub checkpoint_schema: String,
+    /// Whether rows that exist already are copied.
+    pub copying: bool,
     /// How long slot creation may wait for running transactions.
     pub slot_create_timeout: Duration,
 }

@@ -60,8 +60,9 @@ pub(super) async fn survey(client: &Client, schema: &TableSchema) -> Result<Vec<
     if let Some(hidden) = read.iter().find(|relation| relation.row_security) {
         return Err(row_security(&hidden.name, &hidden.role));
     }
-    if let Some(missing) = grants(&read) {
-        return Err(missing);
+    if let Some(first) = read.iter().find(|one| !one.usage || !one.select) {
+        let rights = read.iter().map(|one| (&one.name, one.usage, one.select));
+        return Err(missing_rights(&first.name, &first.role, rights));
     }
     Ok(relations.iter().filter(|relation| relation.holds_rows()).map(|relation| relation.storage.clone()).collect())
 }
@@ -110,20 +111,24 @@ pub(super) fn row_security(name: &TableName, role: &str) -> Reason {
     Reason::new("ROW_SECURITY", Class::Wait, object, message, remedy).with_sql(sql)
 }
 
-fn grants(read: &[&Relation]) -> Option<Reason> {
+/// The reason if rights are missing. `rights` are names of tables, and whether we may use their schema and read them.
+pub(super) fn missing_rights<'a>(
+    first: &TableName,
+    role: &str,
+    rights: impl Iterator<Item = (&'a TableName, bool, bool)>,
+) -> Reason {
     let mut sql: Vec<String> = Vec::new();
-    for relation in read {
-        let role = identifier(&relation.role);
-        let usage = format!("GRANT USAGE ON SCHEMA {} TO {role};", identifier(&relation.name.schema));
-        if !relation.usage && !sql.contains(&usage) {
-            sql.push(usage);
+    let to = identifier(role);
+    for (name, usage, select) in rights {
+        let grant = format!("GRANT USAGE ON SCHEMA {} TO {to};", identifier(&name.schema));
+        if !usage && !sql.contains(&grant) {
+            sql.push(grant);
         }
-        if !relation.select {
-            sql.push(format!("GRANT SELECT ON {} TO {role};", quoted(&relation.name)));
+        if !select {
+            sql.push(format!("GRANT SELECT ON {} TO {to};", quoted(name)));
         }
     }
-    let first = read.iter().find(|relation| !relation.usage || !relation.select)?;
-    let object = format!("table {}", first.name);
-    let message = format!("role {} may not read {}, so that its rows cannot be copied", first.role, first.name);
-    Some(Reason::new("SOURCE_PRIVILEGE", Class::Wait, object, message, "Grant it.").with_sql(sql.join("\n")))
+    let message = format!("role {role} may not read {first}, so that its rows cannot be copied");
+    Reason::new("SOURCE_PRIVILEGE", Class::Wait, format!("table {first}"), message, "Grant it.")
+        .with_sql(sql.join("\n"))
 }
