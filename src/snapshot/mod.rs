@@ -57,3 +57,5 @@ mod windows;
 pub use plan::{Aim, Claim, Extent, Found, Pace, Span, TablePlan, repairs_due, time_left, turn};
 pub use unseen::Unseen;
 pub use windows::{Ended, Injection, Phase, Route, TableCopy, Verdict, Wanted, Why, WindowId};
+#[cfg(test)]
+pub(crate) use windows::{OFF, Step};

@@ -456,4 +456,6 @@ impl Core {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
