@@ -142,6 +142,13 @@ impl Inspection {
     }
 }
 
+/// Why single tables cannot be copied. Their changes are replicated nevertheless, and the copy begins once it can.
+pub(super) fn copy_findings(inspection: &Inspection, options: &Options) -> Vec<Reason> {
+    let role = &inspection.server.role;
+    let tables = inspection.to_copy().filter(|_| options.copying);
+    tables.flat_map(|table| selection::copy_findings(&table.relation, role)).collect()
+}
+
 /// Everything that is wrong.
 pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason> {
     let Inspection { server, selection, publication, slot, access, .. } = inspection;
@@ -150,9 +157,6 @@ pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason
     let (own_schema, may_create) = (&options.checkpoint_schema, server.may_create);
     findings.extend(checkpoints::finding(access, own_schema, &server.role, may_create, options.copying));
     findings.extend(selection.findings.iter().cloned());
-    if options.copying {
-        findings.extend(inspection.to_copy().flat_map(|table| selection::copy_findings(&table.relation, &server.role)));
-    }
     let name = &options.publication;
     match publication {
         Some(publication) => {
@@ -227,6 +231,9 @@ pub(super) async fn run(
             anew,
             tables: tables.iter().map(|table| table.schema.clone()).collect(),
             paused: inspection.stored().is_some_and(|checkpoint| checkpoint.paused),
+            copy_paused: inspection.stored().is_some_and(|checkpoint| checkpoint.copy_paused),
+            first: inspection.stored().is_none(),
+            unseen: inspection.stored().map(|checkpoint| checkpoint.unseen.clone()).unwrap_or_default(),
             refused: inspection.selection.refused,
             notes,
         },
@@ -275,9 +282,15 @@ async fn make(
     let incomplete: BTreeSet<u32> = before.into_iter().chain(existing.keys().copied()).collect();
     let incomplete_tables = incomplete.into_iter().filter(|id| names.contains_key(id)).collect();
     let lineage = Lineage { slot, system_id, timeline, incarnation, fingerprint, incomplete_tables };
-    let paused = inspection.stored().is_some_and(|checkpoint| checkpoint.paused);
-    if inspection.stored() != Some(&checkpoints::resting_on(&lineage, start, paused)) {
-        checkpoints::store(worker, options, &lineage, start, paused).await?;
+    let checkpoint = match inspection.stored() {
+        Some(stored) => {
+            let (copy_paused, unseen) = (stored.copy_paused, stored.unseen.clone());
+            Checkpoint { copy_paused, unseen, ..checkpoints::resting_on(&lineage, start, stored.paused) }
+        }
+        None => checkpoints::resting_on(&lineage, start, false),
+    };
+    if inspection.stored() != Some(&checkpoint) {
+        checkpoints::store(worker, options, &checkpoint).await?;
     }
     let notes = existing.into_values().filter(|_| !options.copying).collect();
     Ok(Made { start, lineage, notes })
