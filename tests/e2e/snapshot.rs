@@ -113,6 +113,19 @@ async fn copied(world: &World, sidecar: &Sidecar) -> Status {
     world.until(sidecar, "everything is copied", |status| status.text("stage") == "CDC").await
 }
 
+/// Waits until what was under way is in; the rows that are copied then.
+async fn at_rest(sidecar: &Sidecar) -> f64 {
+    let rows = || sidecar.status().map(|status| status.number("snapshot_rows_synced"));
+    let (mut before, mut since) = (rows(), Instant::now());
+    while since.elapsed() < Duration::from_secs(4) {
+        sleep(Duration::from_millis(200)).await;
+        if rows() != before {
+            (before, since) = (rows(), Instant::now());
+        }
+    }
+    before.unwrap()
+}
+
 /// Small parts, so that there are many of them.
 fn in_small_parts(world: &mut World) {
     world.set("SNAPSHOT_CHUNK_BYTES", "64KiB");
@@ -246,8 +259,7 @@ async fn the_copy_can_be_paused_and_changes_flow_on() {
     half_way(&world, &sidecar).await;
     let (code, said) = sidecar.command(&["snapshot", "pause"]).unwrap();
     assert_eq!((code, said.trim()), (Some(0), "no further existing rows are read; changes flow on"));
-    sleep(Duration::from_secs(1)).await;
-    let before = sidecar.status().unwrap().number("snapshot_rows_synced");
+    let before = at_rest(&sidecar).await;
     world.sql("INSERT INTO shop.numbered VALUES (-1, 1, 'while paused', now())").await;
     let end = world.wal_end().await;
     let status = world.until(&sidecar, "changes flow", |status| status.lsn("durable_lsn") >= end).await;
@@ -278,6 +290,8 @@ async fn rewritten_emptied_and_altered_tables_are_copied_as_they_are() {
     half_way(&world, &sidecar).await;
     world.sql("VACUUM FULL shop.numbered").await;
     world.sql("ALTER TABLE shop.named ADD COLUMN extra integer DEFAULT 42").await;
+    // The target's columns are a person's to add.
+    world.target("ALTER TABLE shop.named ADD COLUMN extra INT NULL").await;
     world.sql("TRUNCATE shop.paired").await;
     world.sql("INSERT INTO shop.paired SELECT 'c', n::text, n, 1 FROM generate_series(1, 20000) n").await;
     world.sql("CLUSTER shop.paired USING paired_pkey").await;
@@ -335,7 +349,8 @@ async fn a_commit_that_waits_for_a_standby_is_not_lost() {
     let sidecar = world.start();
     sleep(Duration::from_secs(4)).await;
     assert_eq!(world.target("SELECT count(*) FROM shop.t WHERE v = 'new'").await, ["10"], "nothing was set back");
-    world.sql("ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()").await;
+    world.sql("ALTER SYSTEM RESET synchronous_standby_names").await;
+    world.sql("SELECT pg_reload_conf()").await;
     commit.await.unwrap();
     copied(&world, &sidecar).await;
     assert_eq!(world.equal(&sidecar).await, 990);
@@ -448,8 +463,8 @@ async fn a_table_that_cannot_be_copied_holds_nobody_up() {
     let url = world.cluster.url("postgres").replace("postgres@", "cdc@");
     world.set("SOURCE_URL", &url);
     let sidecar = world.start();
+    let status = world.until_reason(&sidecar, &["SOURCE_ROW_SECURITY", "ROW_SECURITY"]).await;
     world.until_count(&sidecar, "plain", 50).await;
-    let status = copied(&world, &sidecar).await;
     assert!(status.text("reasons").contains("shop.hidden"), "{}", status.text("reasons"));
     world.sql("INSERT INTO shop.hidden VALUES (100, 'new')").await;
     world.until_count(&sidecar, "hidden", 1).await;

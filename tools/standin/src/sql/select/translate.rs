@@ -312,7 +312,7 @@ impl Translator<'_> {
             "AS" if self.brackets.last().is_some_and(Option::is_some) => return self.cast_type(at),
             "DIV" => self.push("/"),
             "MOD" if !called => self.push("%"),
-            "NOW" | "CURRENT_TIMESTAMP" | "LOCALTIMESTAMP" | "LOCALTIME"
+            "NOW" | "UTC_TIMESTAMP" | "CURRENT_TIMESTAMP" | "LOCALTIMESTAMP" | "LOCALTIME"
                 if called || upper.starts_with("CURRENT") || upper.starts_with("LOCAL") =>
             {
                 self.push("sr_now ( )");
