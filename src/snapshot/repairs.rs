@@ -16,10 +16,8 @@ enum Wish {
 /// What becomes of a change that leaves values out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// The key is wanted already. `stored`: a restart would know.
-    Wanted { stored: bool },
-    /// It was kept, for the row that is being read.
-    Kept,
+    /// The key is wanted, or being read and the change was kept for it. `stored`: a restart would know of the key.
+    Aside { stored: bool },
     /// Nothing is known of the key.
     Unknown,
 }
@@ -68,12 +66,12 @@ impl Repairs {
         }
         match self.keys.get_mut(schema, row) {
             None => Part::Unknown,
-            Some(Wish::Wanted { stored }) => Part::Wanted { stored: *stored },
-            Some(Wish::Reading { over, .. }) => {
+            Some(Wish::Wanted { stored }) => Part::Aside { stored: *stored },
+            Some(Wish::Reading { over, stored, .. }) => {
                 // A copy, for it may stay longer than the rest of the block it came in.
                 over.push((commit_lsn, row.detached()));
                 self.kept += row.size();
-                Part::Kept
+                Part::Aside { stored: *stored }
             }
         }
     }

@@ -306,9 +306,9 @@ impl TableCopy {
             return self.want(schema, &new, Some(Change::Delete { old }));
         }
         match self.repairs.change(schema, commit_lsn, &new) {
-            Part::Wanted { stored: true } | Part::Kept => Route::Aside { moved_from: None, wanted: None },
+            Part::Aside { stored: true } => Route::Aside { moved_from: None, wanted: None },
             // Once more, for the transaction that wanted it before may be void, and this one be told in its place.
-            Part::Wanted { stored: false } => Route::Aside { moved_from: None, wanted: Some(schema.key_of(&new)) },
+            Part::Aside { stored: false } => Route::Aside { moved_from: None, wanted: Some(schema.key_of(&new)) },
             Part::Unknown if self.phase == Phase::Repairing || off(Step::Repair) => {
                 Route::Flow(Change::Update { old, new })
             }
