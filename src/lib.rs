@@ -28,6 +28,8 @@ pub mod snapshot;
 
 pub mod pipeline;
 
+pub mod verify;
+
 pub mod engine;
 
 pub mod grpc;

@@ -66,7 +66,7 @@ fn as_text(checked: &Checked, style: Style) -> String {
 }
 
 /// One finding with its remedy and the statements to paste, which stand at the margin to be copied.
-fn finding(reason: &Reason, style: Style) -> String {
+pub(super) fn finding(reason: &Reason, style: Style) -> String {
     let object = if reason.object.is_empty() { String::new() } else { format!(" ({})", plain(&reason.object)) };
     let mut text = format!("\n  {}{object}\n", style.ink(Ink::Bad, reason.code));
     text.push_str(&wrapped(&plain(&reason.message), 4, style.width));

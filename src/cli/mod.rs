@@ -11,10 +11,12 @@ mod settings;
 mod status;
 mod status_json;
 mod terminal;
+mod verify;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -29,6 +31,8 @@ enum Exit {
     No = 1,
     /// The command line is wrong, or no process answers.
     Usage = 2,
+    /// For `verify`: the two sides could not be compared, or not wholly.
+    Undecided = 3,
     /// The settings are wrong (`EX_CONFIG` of sysexits.h).
     Config = 78,
     /// Ended at once by a second signal (128 + SIGTERM).
@@ -53,8 +57,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 /// StarRocks. It is set up by environment variables, listed below, of which SOURCE_URL, SINK_URL and TABLES are
 /// required. Without a command it runs.
 ///
-/// Exit codes: 0 it went well, 1 the answer is no (for run: a bug), 2 wrong usage or no process answers, 78 the
-/// settings are wrong, 143 ended at once by a second signal.
+/// Exit codes: 0 it went well, 1 the answer is no (for run: a bug; for verify: rows differ), 2 wrong usage or no
+/// process answers, 3 verify could not compare, 78 the settings are wrong, 143 ended at once by a second signal.
 #[derive(Debug, Parser)]
 #[command(name = "sluicegate", version = VERSION.as_str(), after_long_help = config::help(), max_term_width = 100)]
 struct Arguments {
@@ -71,6 +75,28 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Compare source and target row by row while changes flow: 0 equal, 1 different, 3 could not be compared
+    ///
+    /// Each table is read once from each side, in memory that does not grow with it. Rows that seem to differ are looked
+    /// at again until the running pipeline has passed everything the source held, so that rows that merely changed
+    /// meanwhile are not reported. The report names keys and columns.
+    Verify {
+        /// Tables to compare, written as in TABLES [default: all that are replicated]
+        #[arg(value_name = "TABLE")]
+        tables: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Differing rows to name of each table, at most
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        max_differences: usize,
+        /// Seconds to wait for the pipeline to pass a position, at most
+        #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+        timeout: u64,
+        /// Print the values that differ as well; rows may be confidential
+        #[arg(long)]
+        values: bool,
     },
     /// Show the settings in force and where each comes from; passwords are left out
     Config {
@@ -176,6 +202,10 @@ pub fn main() -> ExitCode {
     let exit = match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run::run(env),
         Command::Check { json } => check::check(env, json),
+        Command::Verify { tables, json, max_differences, timeout, values } => {
+            let patience = Duration::from_secs(timeout);
+            verify::verify(env, &verify::Wanted { tables, json, differences_max: max_differences, patience, values })
+        }
         Command::Config { format } => settings::show(env, format),
         Command::Health { service, target } => client::health(env, target.addr, &service),
         Command::Status { watch, json, target } => client::status(env, target.addr, watch, json),

@@ -261,6 +261,14 @@ impl Screen {
                 self.push(format_args!("{row}\n    {state}\n"));
             }
         }
+        if !table.values_changed.is_empty() {
+            let kinds = table
+                .values_changed
+                .iter()
+                .map(|kind| format!("{} {} ({})", count(kind.values), plain(&kind.class), plain(&kind.policy)));
+            let line = format!("values changed: {}", kinds.collect::<Vec<_>>().join(", "));
+            self.text.push_str(&wrapped(&line, 4, self.style.width));
+        }
     }
 
     fn reasons(&mut self, status: &PipelineStatus) {
@@ -304,7 +312,7 @@ fn heard(status: &PipelineStatus, last: Option<&Timestamp>) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::grpc::pb::{FlushSettings, Memory, Sink, Slot, Source, Stage};
+    use crate::grpc::pb::{FlushSettings, Memory, Sink, Slot, Source, Stage, ValuesChanged};
 
     /// A status with something in every field.
     pub(in crate::cli) fn full() -> PipelineStatus {
@@ -323,6 +331,8 @@ pub(super) mod tests {
             last_load: at(-2),
             ..TableStatus::default()
         };
+        let changed =
+            |class: &str, policy: &str, values| ValuesChanged { class: class.into(), policy: policy.into(), values };
         PipelineStatus {
             pipeline: "shop".into(),
             taken_at: at(0),
@@ -357,7 +367,10 @@ pub(super) mod tests {
             flush: Some(FlushSettings { rows_max: 500_000, interval_ms: 1_000 }),
             tables: vec![
                 table("shop.orders", "orders", TableState::Streaming),
-                table("shop.a_table_with_a_long_name", "other", TableState::Blocked),
+                TableStatus {
+                    values_changed: vec![changed("date_range", "null", 1_200), changed("json_number", "text", 1)],
+                    ..table("shop.a_table_with_a_long_name", "other", TableState::Blocked)
+                },
             ],
             reasons: vec![Reason {
                 code: "VALUE_DOES_NOT_FIT".into(),
@@ -403,6 +416,7 @@ Tables (2)                    inserted    updated   deleted     loaded last load
   shop.orders                1,234,567         89         7  1,234,600     2.0 s
   shop.a_table_with_a_lon…   1,234,567         89         7  1,234,600     2.0 s
     BLOCKED
+    values changed: 1,200 date_range (null), 1 json_number (text)
 
 VALUE_DOES_NOT_FIT shop.a_table_with_a_long_name: needs you, for 3 m 4 s, 12 times
   column note holds 300 bytes, its target column 255

@@ -125,6 +125,14 @@ struct Table<'a> {
     snapshot_bytes_per_second: u64,
     snapshot_seconds_left: Option<u64>,
     snapshot_repairs_waiting: u64,
+    values_changed: Vec<ValuesChanged<'a>>,
+}
+
+#[derive(Serialize)]
+struct ValuesChanged<'a> {
+    class: &'a str,
+    policy: &'a str,
+    values: u64,
 }
 
 #[derive(Serialize)]
@@ -251,7 +259,14 @@ impl<'a> Table<'a> {
             snapshot_bytes_per_second: table.snapshot_bytes_per_second,
             snapshot_seconds_left: table.snapshot_seconds_left,
             snapshot_repairs_waiting: table.snapshot_repairs_waiting,
+            values_changed: table.values_changed.iter().map(ValuesChanged::of).collect(),
         }
+    }
+}
+
+impl<'a> ValuesChanged<'a> {
+    fn of(changed: &'a pb::ValuesChanged) -> Self {
+        ValuesChanged { class: &changed.class, policy: &changed.policy, values: changed.values }
     }
 }
 
@@ -298,6 +313,8 @@ mod tests {
         assert_eq!(number(&["pending_events"]), Some(512.0));
         let table = json.pointer(&pointer!["tables", 1]).unwrap();
         assert_eq!((table["state"].as_str(), table["rows_loaded"].as_u64()), (Some("BLOCKED"), Some(1_234_600)));
+        let changed = table.pointer(&pointer!["values_changed", 0]).unwrap();
+        assert_eq!((changed["class"].as_str(), changed["values"].as_u64()), (Some("date_range"), Some(1_200)));
         let reason = json.pointer(&pointer!["reasons", 0]).unwrap();
         assert_eq!((reason["class"].as_str(), reason["count"].as_u64()), (Some("WAIT"), Some(12)));
     }

@@ -4,6 +4,7 @@
 //! becomes a default; all problems are told together; no message, note or `Debug` text holds a secret. Not here: what
 //! the options do. Start at [`Settings::from_env`]; the settings themselves are the table in `vars`.
 
+mod bad_values;
 mod effective;
 mod env;
 mod nearest;

@@ -15,9 +15,11 @@ use super::env::{Origin, Reading};
 use super::problem::{Problem, Problems};
 use super::value::{parse_address, parse_duration, parse_host_map, parse_hosts, parse_size, print_size};
 use super::vars::{Fallback, VARS, var};
-use super::{LogFormat, LogOptions, Settings, effective};
+use super::{LogFormat, LogOptions, Settings, bad_values, effective};
 use crate::engine::CopyMode;
-use crate::sink::starrocks::{self, BadValue, DEFAULT_SQL_PORT, DeleteMode, SinkUrl};
+use crate::sink::starrocks::{
+    self, ArrayAs, ByteaAs, DEFAULT_SQL_PORT, DeleteMode, JsonAs, NumericAs, Policies, SinkUrl, TypeRules,
+};
 use crate::source::postgres::{self, ConnectOptions, ReplicaIdentity, TablePattern};
 use crate::{engine, grpc, pipeline};
 
@@ -59,8 +61,6 @@ struct Values {
     delete_mode: Option<DeleteModeWord>,
     audit_columns: bool,
     audit_column_prefix: String,
-    #[serde(with = "BadValueWord")]
-    on_bad_value: BadValue,
     #[serde(with = "CopyModeWord")]
     snapshot: CopyMode,
     snapshot_parallelism: usize,
@@ -72,6 +72,16 @@ struct Values {
     snapshot_max_replica_lag: Option<Duration>,
     #[serde(default, deserialize_with = "some_size")]
     snapshot_max_retained_wal: Option<u64>,
+    #[serde(deserialize_with = "policies")]
+    on_bad_value: Policies,
+    #[serde(deserialize_with = "numeric_as")]
+    numeric_as: NumericAs,
+    #[serde(with = "JsonAsWord")]
+    json_as: JsonAs,
+    #[serde(with = "ArrayAsWord")]
+    array_as: ArrayAs,
+    #[serde(with = "ByteaAsWord")]
+    bytea_as: ByteaAs,
     flush_size: u64,
     #[serde(default, deserialize_with = "some_size")]
     flush_bytes: Option<u64>,
@@ -108,10 +118,25 @@ enum DeleteModeWord {
 }
 
 #[derive(Deserialize)]
-#[serde(remote = "BadValue", rename_all = "lowercase")]
-enum BadValueWord {
-    Block,
-    Null,
+#[serde(remote = "JsonAs", rename_all = "lowercase")]
+enum JsonAsWord {
+    Json,
+    Varchar,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "ArrayAs", rename_all = "lowercase")]
+enum ArrayAsWord {
+    Json,
+    Array,
+    Varchar,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "ByteaAs", rename_all = "lowercase")]
+enum ByteaAsWord {
+    Varchar,
+    Varbinary,
 }
 
 #[derive(Deserialize)]
@@ -143,12 +168,20 @@ fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error
     size(from).map(Some)
 }
 
+fn numeric_as<'de, D: Deserializer<'de>>(from: D) -> Result<NumericAs, D::Error> {
+    by(from, NumericAs::parse)
+}
+
 fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     by(from, parse_hosts)
 }
 
 fn host_map<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
     by(from, parse_host_map)
+}
+
+fn policies<'de, D: Deserializer<'de>>(from: D) -> Result<Policies, D::Error> {
+    by(from, bad_values::parse)
 }
 
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
@@ -465,6 +498,12 @@ fn sink(values: &Values, reading: &mut Reading) -> Option<starrocks::Options> {
             None => DeleteMode::Hard,
         },
         on_bad_value: values.on_bad_value,
+        types: TypeRules {
+            numeric: values.numeric_as,
+            json: values.json_as,
+            array: values.array_as,
+            bytea: values.bytea_as,
+        },
         load_timeout: values.sink_load_timeout,
         connect_timeout: values.sink_connect_timeout,
         parallelism: values.sink_parallelism,
@@ -519,6 +558,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Effective, HIDDEN};
+    use crate::sink::starrocks::{BadClass, Policy};
 
     const MINIMAL: &[(&str, &str)] = &[
         ("SOURCE_URL", "postgres://app@pg:5432/shop?sslmode=disable"),
@@ -572,7 +612,9 @@ mod tests {
         assert_eq!((sink.user.as_str(), sink.database.as_str(), sink.sql_port), ("loader", "shop", 9030));
         assert_eq!((sink.password.expose_secret(), sink.password_file), ("", None));
         assert_eq!((sink.delete_mode, sink.audit_prefix.as_deref()), (DeleteMode::Soft, Some("sluice_")));
-        assert_eq!((sink.on_bad_value, sink.create_tables, sink.replication_num), (BadValue::Block, true, None));
+        assert_eq!((sink.create_tables, sink.replication_num), (true, None));
+        assert_eq!(sink.on_bad_value, Policies::all(Policy::Block));
+        assert_eq!(sink.types, TypeRules::default());
         assert_eq!(
             (engine.memory_budget, engine.flush.flush_bytes, engine.flush.flush_rows),
             (64 << 20, 16 << 20, 500_000)
@@ -642,13 +684,17 @@ mod tests {
             ("SINK_REPLICATION_NUM", "1"),
             ("DELETE_MODE", "hard"),
             ("AUDIT_COLUMN_PREFIX", "a_"),
-            ("ON_BAD_VALUE", "null"),
             ("SNAPSHOT", "only"),
             ("SNAPSHOT_PARALLELISM", "2"),
             ("SNAPSHOT_CHUNK_BYTES", "1MiB"),
             ("SNAPSHOT_CHUNK_TIMEOUT", "5s"),
             ("SNAPSHOT_MAX_REPLICA_LAG", "10s"),
             ("SNAPSHOT_MAX_RETAINED_WAL", "1GiB"),
+            ("ON_BAD_VALUE", "Null, numeric_range=clamp"),
+            ("NUMERIC_AS", "DECIMAL( 38 , 9 )"),
+            ("JSON_AS", "varchar"),
+            ("ARRAY_AS", "array"),
+            ("BYTEA_AS", "varbinary"),
             ("FLUSH_SIZE", "10"),
             ("FLUSH_BYTES", "1MiB"),
             ("FLUSH_INTERVAL_MS", "5"),
@@ -676,7 +722,6 @@ mod tests {
             (3, Duration::from_secs(30), Duration::from_millis(500))
         );
         assert_eq!((sink.create_tables, sink.replication_num, sink.delete_mode), (false, Some(1), DeleteMode::Hard));
-        assert_eq!((sink.audit_prefix.as_deref(), sink.on_bad_value), (Some("a_"), BadValue::Null));
         let copying = engine::CopyOptions {
             mode: CopyMode::Only,
             parallelism: 2,
@@ -687,6 +732,16 @@ mod tests {
             versions: true,
         };
         assert_eq!(engine.copying, copying);
+        assert_eq!(sink.audit_prefix.as_deref(), Some("a_"));
+        let policies = Policies::all(Policy::Null).with(BadClass::NumericRange, Policy::Clamp);
+        assert_eq!(Some(sink.on_bad_value), policies);
+        let types = TypeRules {
+            numeric: NumericAs::Decimal { precision: 38, scale: 9 },
+            json: JsonAs::Varchar,
+            array: ArrayAs::Array,
+            bytea: ByteaAs::Varbinary,
+        };
+        assert_eq!(sink.types, types);
         assert_eq!((engine.flush.flush_rows, engine.flush.flush_bytes), (10, 1 << 20));
         assert_eq!((engine.flush.flush_interval, engine.memory_budget), (Duration::from_millis(5), 8 << 20));
         assert_eq!(

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::value;
+use super::{bad_values, value};
+use crate::sink::starrocks::NumericAs;
 use crate::source::postgres::TablePattern;
 
 /// One setting.
@@ -98,6 +99,8 @@ pub enum Kind {
     Bool,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// What decimals become; see [`NumericAs`].
+    NumericType,
     /// An address to listen at.
     Address,
     /// An address to listen at, or `off`.
@@ -110,6 +113,8 @@ pub enum Kind {
     File,
     /// A log filter as the `tracing` libraries read it.
     LogFilter,
+    /// A policy for values that do not fit, and others for some of their classes; see `bad_values`.
+    Policies,
 }
 
 /// The chapters of the reference.
@@ -251,7 +256,8 @@ pub const VARS: &[Var] = &[
         default: Fallback::Value("sluicegate"),
         kind: Kind::Word(63),
         example: "ops",
-        help: "Schema in the source database that holds our table `checkpoints`. Made if missing.",
+        help: "Schema in the source database that holds our own tables: `checkpoints`, and `snapshot_*` where rows are \
+               copied. Made if missing.",
         ..USUAL
     },
     Var {
@@ -419,10 +425,55 @@ pub const VARS: &[Var] = &[
     Var {
         name: "ON_BAD_VALUE",
         default: Fallback::Value("block"),
-        kind: Kind::OneOf(&["block", "null"]),
-        example: "null",
-        help: "What to do about a value that its target column cannot hold. `block`: the table waits for a person, \
-               the others go on. `null`: it becomes NULL and is counted.",
+        kind: Kind::Policies,
+        example: "block,numeric_range=clamp,json_number=text",
+        help: "What to do about a value that its target column cannot hold: one word for all classes of such values, \
+               and `class=policy` for those that differ. `block`: the table waits for a person, the others go on. \
+               `null`: NULL is loaded, except where the column must not be NULL. `clamp`: the nearest value is. \
+               `text`: a document is loaded as a JSON string. Where a policy makes no sense or cannot be followed, \
+               and for keys, the table blocks. What is not loaded as it is, is counted. docs/values.md has the classes.",
+        group: Group::Rows,
+        ..USUAL
+    },
+    Var {
+        name: "NUMERIC_AS",
+        default: Fallback::Value("varchar"),
+        kind: Kind::NumericType,
+        example: "decimal(38,9)",
+        help: "What a created column for `numeric` without precision is. `varchar` keeps every number; a decimal is \
+               easier to compute with, and numbers that it cannot hold follow ON_BAD_VALUE. Declared precision that \
+               a DECIMAL has is always kept as such. See docs/types.md.",
+        group: Group::Rows,
+        ..USUAL
+    },
+    Var {
+        name: "JSON_AS",
+        default: Fallback::Value("json"),
+        kind: Kind::OneOf(&["json", "varchar"]),
+        example: "varchar",
+        help: "What a created column for `json` and `jsonb` is. `varchar` keeps the text as it is: order of members, \
+               all digits of numbers, up to 1 MiB.",
+        group: Group::Rows,
+        ..USUAL
+    },
+    Var {
+        name: "ARRAY_AS",
+        default: Fallback::Value("json"),
+        kind: Kind::OneOf(&["json", "array", "varchar"]),
+        example: "array",
+        help: "What a created column for an array is. `json` takes any number of dimensions. `array` is an ARRAY of the \
+               elements' type, for arrays of one dimension (of documents and bytes: JSON as before). `varchar` keeps \
+               the text, with subscripts that do not begin at 1.",
+        group: Group::Rows,
+        ..USUAL
+    },
+    Var {
+        name: "BYTEA_AS",
+        default: Fallback::Value("varchar"),
+        kind: Kind::OneOf(&["varchar", "varbinary"]),
+        example: "varbinary",
+        help: "What a created column for `bytea` is. `varchar` holds `\\x` and hexadecimal digits, up to 524,287 bytes' \
+               worth; `varbinary` the bytes, up to 1 MiB.",
         group: Group::Rows,
         ..USUAL
     },
@@ -727,6 +778,7 @@ impl Kind {
                 let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
                 found.map(|word| (*word).to_owned()).ok_or_else(|| format!("is not {}", words.join(" or ")))
             }
+            Kind::NumericType => NumericAs::parse(text).map(|numeric| numeric.to_string()),
             Kind::AddressOrOff if text.eq_ignore_ascii_case("off") => Ok("off".to_owned()),
             Kind::AddressOrOff => match value::parse_address(text) {
                 Ok(address) => Ok(address.to_string()),
@@ -737,6 +789,7 @@ impl Kind {
             Kind::HostMap => value::parse_host_map(text)
                 .map(|map| map.iter().map(|(from, to)| format!("{from}={to}")).collect::<Vec<_>>().join(",")),
             Kind::File => open_regular(Path::new(text)).map(|_| same()),
+            Kind::Policies => bad_values::parse(text).map(|policies| bad_values::print(&policies)),
             Kind::LogFilter => {
                 EnvFilter::try_new(text).map(|_| same()).map_err(|error| format!("is not a log filter: {error}"))
             }
@@ -758,12 +811,14 @@ impl Kind {
             Kind::Size(min, max) => format!("size, {} to {}", value::print_size(min), value::print_size(max)),
             Kind::Bool => "true or false".to_owned(),
             Kind::OneOf(words) => words.join(" or "),
+            Kind::NumericType => "varchar or decimal(digits,digits after the point)".to_owned(),
             Kind::Address => "address:port".to_owned(),
             Kind::AddressOrOff => "address:port or off".to_owned(),
             Kind::Hosts => "list of hosts".to_owned(),
             Kind::HostMap => "list of from=to".to_owned(),
             Kind::File => "path of a file".to_owned(),
             Kind::LogFilter => "log filter".to_owned(),
+            Kind::Policies => "list of block, null, clamp or text, and class=policy".to_owned(),
         }
     }
 }

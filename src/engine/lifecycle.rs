@@ -55,18 +55,21 @@ pub fn admits(command: &Command, stage: Stage) -> Result<(), Refusal> {
         (Stop | DrainAndStop | Reload { .. }, Init | Setup | Snapshot | Cdc) => Ok(()),
         // A stop may become more urgent.
         (Stop, Draining) => Ok(()),
+        (Pause | Resume | StartCopy { .. } | PauseCopy | ResumeCopy | CancelCopy { .. }, Init | Setup) => {
+            Err(Refusal::TooEarly { command: command.name(), stage })
+        }
         (
-            Pause | Resume | StartCopy { .. } | PauseCopy | ResumeCopy | CancelCopy { .. },
-            Init | Setup,
-        ) => Err(Refusal::TooEarly { command: command.name(), stage }),
-        (
-            Pause | Resume | DrainAndStop | Reload { .. } | StartCopy { .. } | PauseCopy | ResumeCopy
+            Pause
+            | Resume
+            | DrainAndStop
+            | Reload { .. }
+            | StartCopy { .. }
+            | PauseCopy
+            | ResumeCopy
             | CancelCopy { .. },
             Draining,
         )
-        | (_, Stopped) => {
-            Err(Refusal::TooLate { command: command.name(), stage })
-        }
+        | (_, Stopped) => Err(Refusal::TooLate { command: command.name(), stage }),
     }
 }
 

@@ -12,10 +12,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::checkpointer::{Ask, Checkpointer, Switches};
-use super::copying::{self, Copier, Standing};
-use super::{CopyMode, Options};
 use super::command::{Command, Inbox, Outcome, Refusal, Request};
+use super::copying::{self, Copier, Standing};
 use super::lifecycle::{self, Event};
+use super::{CopyMode, Options};
 use crate::model::{Budget, Class, Lsn, Reason, Row, Stage, TableSchema};
 use crate::pipeline::{MissingValues, Pipeline, pause};
 use crate::sink::Sink;
@@ -467,12 +467,8 @@ impl<S: Source, K: Sink> Engine<S, K> {
                     next = self.drain(next, None);
                     Ok(self.outcome(true, "loading everything that was read, then stopping; the slot stays"))
                 }
-                Command::StartCopy { tables } => {
-                    self.steer(|answer| copying::Ask::Start { tables, answer }).await
-                }
-                Command::CancelCopy { tables } => {
-                    self.steer(|answer| copying::Ask::Cancel { tables, answer }).await
-                }
+                Command::StartCopy { tables } => self.steer(|answer| copying::Ask::Start { tables, answer }).await,
+                Command::CancelCopy { tables } => self.steer(|answer| copying::Ask::Cancel { tables, answer }).await,
                 Command::PauseCopy => self.pause_copy(true).await,
                 Command::ResumeCopy => self.pause_copy(false).await,
             },

@@ -7,10 +7,11 @@ use tokio::sync::watch;
 use super::command::Inbox;
 use super::run::{self, Ended};
 use super::{Options, Parts};
-use crate::model::{Budget, Reason};
+use crate::model::{Budget, Class, Reason};
 use crate::sink::starrocks::{self, StarRocks};
-use crate::source::postgres::{self, Postgres};
+use crate::source::postgres::{self, Postgres, TablePattern};
 use crate::status::{Meters, Status};
+use crate::verify::{self, Verifier};
 
 /// What to connect.
 #[derive(Clone, Debug)]
@@ -73,6 +74,47 @@ impl Blueprint {
         let sink = sink.check(&tables).await;
         Ok(Checked { source, sink, notes })
     }
+
+    /// Compares tables with their copies: those named as in `TABLES`, or all that are replicated.
+    ///
+    /// # Errors
+    /// If a name means no replicated table, a side cannot be asked, or the pipeline does not pass what the source
+    /// holds.
+    pub async fn verify(
+        self,
+        names: &[String],
+        options: verify::Options,
+        sidecar: &impl verify::Sidecar,
+        watch: &(dyn Fn(verify::Step<'_>) + Send + Sync),
+    ) -> Result<Vec<verify::TableReport>, Reason> {
+        let patterns = named(names)?;
+        let (source, mut tables) = postgres::Contents::open(self.source).await?;
+        if let Some(none) = patterns.iter().find(|pattern| !tables.iter().any(|t| pattern.matches(&t.schema.name))) {
+            let table = none.table.as_deref().unwrap_or("*");
+            return Err(no_such_table(format!("{}.{table} is not among the replicated tables", none.schema)));
+        }
+        tables.retain(|table| names.is_empty() || patterns.iter().any(|pattern| pattern.matches(&table.schema.name)));
+        if tables.is_empty() {
+            return Err(no_such_table("there is no replicated table to compare".to_owned()));
+        }
+        let target = starrocks::Contents::connect(self.sink).await?;
+        let verifier = Verifier { source: &source, target: &target, sidecar, options, watch };
+        verifier.run(&tables).await
+    }
+}
+
+fn named(names: &[String]) -> Result<Vec<TablePattern>, Reason> {
+    let mut patterns = Vec::new();
+    for name in names {
+        patterns.extend(TablePattern::parse_list(name).map_err(|error| no_such_table(error.to_string()))?);
+    }
+    Ok(patterns)
+}
+
+fn no_such_table(message: String) -> Reason {
+    let remedy = "Name tables as in TABLES: schema.table, or schema.* for all of a schema. What keeps a table out is told \
+                  by `sluicegate check`.";
+    Reason::new(verify::NO_SUCH_TABLE, Class::Config, "", message, remedy)
 }
 
 impl Wired {

@@ -19,7 +19,7 @@ use super::pb::PipelineState;
 use super::process::file_descriptors;
 use super::translate;
 use crate::model::{Class, TableState};
-use crate::status::{CopyNumbers, Snapshot, TableSnapshot};
+use crate::status::{CopyNumbers, Snapshot, TableSnapshot, ValuesChanged};
 
 /// What the text is.
 pub(super) const CONTENT_TYPE_OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -177,7 +177,6 @@ fn loads(out: &mut Out<'_>, s: &Snapshot) -> fmt::Result {
     out.counters("sluicegate_loads", "Loads the target decided on.", rows.into())?;
     out.counter("sluicegate_load_retries", "Loads tried again.", s.load_retries)?;
     out.counter("sluicegate_bytes_loaded", "Bytes of bodies of accepted loads.", s.bytes_loaded)?;
-    out.counter("sluicegate_values_replaced", "Values replaced by NULL by policy.", s.values_replaced)?;
     out.gauge("sluicegate_sink_breaker_open", "Whether calls to the target pause.", u32::from(s.breaker_open))
 }
 
@@ -187,6 +186,7 @@ struct TableRow {
     received: [(&'static str, u64); 4],
     rows_loaded: u64,
     last_load_micros: u64,
+    values_changed: ValuesChanged,
 }
 
 fn table_rows(tables: &[TableSnapshot]) -> Vec<TableRow> {
@@ -202,6 +202,13 @@ fn table_rows(tables: &[TableSnapshot]) -> Vec<TableRow> {
             ],
             rows_loaded: sum(|table| table.rows_loaded),
             last_load_micros: tables.iter().map(|table| table.last_load_micros).max().unwrap_or(0),
+            values_changed: tables.iter().flat_map(|table| &table.values_changed).fold(
+                ValuesChanged::new(),
+                |mut all, (kind, values)| {
+                    *all.entry(*kind).or_default() += values;
+                    all
+                },
+            ),
         }
     };
     let (own, rest) = tables.split_at(tables.len().min(TABLES_MAX));
@@ -218,6 +225,13 @@ fn tables(out: &mut Out<'_>, tables: &[TableSnapshot]) -> fmt::Result {
     out.counters("sluicegate_rows_received", "Row changes received, and truncates.", received.collect())?;
     let loaded = rows.iter().map(|row| (vec![("table", row.label.as_str())], row.rows_loaded));
     out.counters("sluicegate_rows_loaded", "Rows in accepted loads.", loaded.collect())?;
+    let changed = rows.iter().flat_map(|row| {
+        row.values_changed.iter().map(|(&(class, policy), values)| {
+            (vec![("table", row.label.as_str()), ("class", class), ("policy", policy)], *values)
+        })
+    });
+    let help = "Values the target cannot hold, loaded as the policy for their class says; no row if there were none.";
+    out.counters("sluicegate_values_changed", help, changed.collect())?;
     let last = rows.iter().map(|row| (vec![("table", row.label.as_str())], seconds(row.last_load_micros)));
     let help = "When the target last accepted a load; 0 if never.";
     out.gauges("sluicegate_last_load_timestamp_seconds", help, last.collect())?;
@@ -239,9 +253,9 @@ fn copies(out: &mut Out<'_>, s: &Snapshot) -> fmt::Result {
         groups.push(("other".to_owned(), rest));
     }
     let mut gauges = |name: &str, help: &str, number: fn(&CopyNumbers) -> u64| {
-        let rows = groups.iter().map(|(label, copies)| {
-            (vec![("table", label.as_str())], copies.iter().map(number).sum::<u64>())
-        });
+        let rows = groups
+            .iter()
+            .map(|(label, copies)| (vec![("table", label.as_str())], copies.iter().map(number).sum::<u64>()));
         out.gauges(name, help, rows.collect())
     };
     gauges("sluicegate_snapshot_rows", "Existing rows copied.", |copy| copy.rows)?;
@@ -284,11 +298,17 @@ mod tests {
     #[test]
     fn many_tables_share_one_label() {
         let tables: Vec<_> = (0..TABLES_MAX + 3)
-            .map(|n| TableSnapshot { inserted: 2, rows_loaded: 1, ..table("s", &format!("t{n}")) })
+            .map(|n| TableSnapshot {
+                inserted: 2,
+                rows_loaded: 1,
+                values_changed: ValuesChanged::from([(("date_range", "null"), 4)]),
+                ..table("s", &format!("t{n}"))
+            })
             .collect();
         let rows = table_rows(&tables);
         let [.., last_own, other] = &rows[..] else { panic!("{} rows", rows.len()) };
         assert_eq!((rows.len(), last_own.label.as_str()), (TABLES_MAX + 1, "s.t199"));
         assert_eq!((other.label.as_str(), other.received[0], other.rows_loaded), ("other", ("insert", 6), 3));
+        assert_eq!(other.values_changed, ValuesChanged::from([(("date_range", "null"), 12)]));
     }
 }

@@ -192,7 +192,7 @@ pub(super) mod tests {
     use crate::grpc::board::tests::{quiet, sample};
     use crate::grpc::lag::Lag;
     use crate::model::{Lsn, Reason, TableName};
-    use crate::status::TableSnapshot;
+    use crate::status::{TableSnapshot, ValuesChanged};
 
     pub(in crate::grpc) fn reason(code: &'static str, class: Class, object: &str) -> ActiveReason {
         let (first_seen, last_seen) = (UNIX_EPOCH, UNIX_EPOCH);
@@ -214,6 +214,7 @@ pub(super) mod tests {
             durable_lsn: Lsn::INVALID,
             last_load_micros: 0,
             copy: None,
+            values_changed: ValuesChanged::new(),
         }
     }
 

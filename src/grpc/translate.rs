@@ -110,7 +110,7 @@ pub(super) fn metrics(sample: &Sample) -> pb::Metrics {
         total_rows_loaded: s.rows_loaded,
         total_bytes_loaded: s.bytes_loaded,
         total_rows_skipped: s.rows_skipped,
-        total_values_replaced: s.values_replaced,
+        total_values_changed: s.values_changed,
     }
 }
 
@@ -221,7 +221,12 @@ fn table(table: &TableSnapshot) -> pb::TableStatus {
         snapshot_bytes_per_second: copy(|copy| copy.bytes_per_second),
         snapshot_seconds_left: table.copy.and_then(|copy| copy.left).map(|left| left.as_secs()),
         snapshot_repairs_waiting: copy(|copy| copy.repairs),
+        values_changed: table.values_changed.iter().map(values_changed).collect(),
     }
+}
+
+fn values_changed((&(class, policy), &values): (&(&str, &str), &u64)) -> pb::ValuesChanged {
+    pb::ValuesChanged { class: class.to_owned(), policy: policy.to_owned(), values }
 }
 
 fn lsn(lsn: Lsn) -> Option<pb::Lsn> {

@@ -20,7 +20,7 @@ pub use column_set::ColumnSet;
 pub use load::{Load, LoadRow, Op, Present};
 pub use lsn::{Lsn, ParseLsnError};
 pub use reason::{Class, Reason};
-pub use row::{Columns, Row, RowBuilder, Value};
+pub use row::{Columns, EachRow, Row, RowBuilder, Value};
 pub use stage::{Stage, TableState};
 pub use table::{Column, ColumnType, TableId, TableName, TableSchema};
 pub use visibility::{ParseVisibilityError, Visibility};

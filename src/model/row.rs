@@ -18,6 +18,10 @@ pub enum Value<'a> {
     Text(&'a [u8]),
 }
 
+/// Takes rows one by one while a table is read: a value for each column asked for, in that order, as the server wrote
+/// it; `None` is NULL.
+pub type EachRow<'a> = &'a mut (dyn FnMut(&[Option<&[u8]>]) + Send);
+
 /// A whole tuple, in TupleData layout. Cloning shares the bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Row(Bytes);

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::model::{Load, Lsn, Reason, TableSchema};
+use crate::model::{EachRow, Load, Lsn, Reason, TableSchema};
 
 pub mod starrocks;
 
@@ -104,4 +104,63 @@ pub trait Sink: Send + Sync + 'static {
     /// # Errors
     /// As [`Sink::truncate`]; `Refused` if the target does not keep versions.
     fn sweep(&self, schema: &TableSchema, before: Lsn) -> impl Future<Output = Result<(), LoadError>> + Send;
+}
+
+/// A column that cannot be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its name.
+    pub column: String,
+    /// Why: a clause that follows the name.
+    pub why: String,
+}
+
+/// How the values of one table are spelled so that equal ones have equal text, whichever side they come from.
+pub trait Spelling: Send + Sync {
+    /// The columns that can be compared, as positions in the source's schema: the key first, in key order.
+    fn columns(&self) -> &[usize];
+
+    /// The others.
+    fn left_out(&self) -> &[LeftOut];
+
+    /// Appends a value of the source as the sink is to hold it; false if that is NULL.
+    fn source(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool;
+
+    /// Appends a value of the sink; false if it is as good as NULL.
+    fn target(&self, column: usize, text: &[u8], out: &mut Vec<u8>) -> bool;
+}
+
+/// Reads target tables as they are now, for a comparison with the source. Rows marked as deleted do not count.
+pub trait Reader: Send + Sync {
+    /// What is known of a table once it was looked at.
+    type Table: Spelling;
+
+    /// Looks at a table.
+    ///
+    /// # Errors
+    /// Why it cannot be compared at all: it is missing, or lacks a part of the key.
+    fn open(&self, schema: Arc<TableSchema>) -> impl Future<Output = Result<Self::Table, Reason>> + Send;
+
+    /// Reads every row; `columns` as positions in the source's schema.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the table cannot be read.
+    fn scan(
+        &self,
+        table: &Self::Table,
+        columns: &[usize],
+        each: EachRow<'_>,
+    ) -> impl Future<Output = Result<(), Reason>> + Send;
+
+    /// Reads the rows that have these keys, in any order; a key is the common spelling of its columns in key order.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the table cannot be read.
+    fn rows(
+        &self,
+        table: &Self::Table,
+        columns: &[usize],
+        keys: &[Vec<String>],
+        each: EachRow<'_>,
+    ) -> impl Future<Output = Result<(), Reason>> + Send;
 }

@@ -80,6 +80,12 @@ pub enum ReadError {
     Failed(Reason),
 }
 
+impl From<Reason> for ReadError {
+    fn from(reason: Reason) -> ReadError {
+        ReadError::Failed(reason)
+    }
+}
+
 /// Opens connections for reading parts.
 pub trait ChunkReader: Send + Sync + 'static {
     /// One connection.

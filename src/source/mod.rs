@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::checkpoint::{Checkpoint, CopyStore, Store};
-use crate::model::{Block, Budget, Lsn, Reason, Row, TableSchema};
+use crate::model::{Block, Budget, EachRow, Lsn, Reason, Row, TableSchema};
 
 mod chunks;
 pub mod postgres;
@@ -103,4 +103,58 @@ pub trait Source: Send + Sync + 'static {
         keys: Vec<Row>,
         after: Vec<u32>,
     ) -> impl Future<Output = Result<Vec<Option<Row>>, Reason>> + Send;
+}
+
+/// A table that can be compared with its copy.
+#[derive(Clone, Debug)]
+pub struct Readable {
+    /// The table with its published columns.
+    pub schema: Arc<TableSchema>,
+    /// What a person should know when it differs from its copy, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Where a pipeline stands, as far as the source knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The position stored last: everything before it is durable in the sink. `None` if none was ever stored.
+    pub stored: Option<Lsn>,
+    /// What the stream has received; `None` while nobody streams.
+    pub received: Option<Lsn>,
+    /// Whether the pipeline is paused.
+    pub paused: bool,
+}
+
+/// Reads tables as they are now, for a comparison with their copies. Only rows and columns that are replicated.
+pub trait Reader: Send + Sync {
+    /// Reads every row of a table. Never one transaction for long: a row that changes meanwhile may come twice, or
+    /// not at all. Returns a position behind everything that was seen.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the table cannot be read.
+    fn scan(
+        &self,
+        schema: &TableSchema,
+        columns: &[usize],
+        each: EachRow<'_>,
+    ) -> impl Future<Output = Result<Lsn, Reason>> + Send;
+
+    /// Reads the rows that have these keys, in any order; a key is the text of its columns in key order. Returns a
+    /// position behind everything that was seen.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the table cannot be read.
+    fn rows(
+        &self,
+        schema: &TableSchema,
+        columns: &[usize],
+        keys: &[Vec<String>],
+        each: EachRow<'_>,
+    ) -> impl Future<Output = Result<Lsn, Reason>> + Send;
+
+    /// Where the pipeline stands.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the source cannot be asked.
+    fn standing(&self) -> impl Future<Output = Result<Standing, Reason>> + Send;
 }

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::reasons::Reasons;
-use super::{CopyNumbers, CopyPhase, SlotHealth, Snapshot, TableSnapshot};
+use super::{CopyNumbers, CopyPhase, SlotHealth, Snapshot, TableSnapshot, ValuesChanged};
 use crate::model::{Budget, Lsn, Reason, Stage, TableName, TableState};
 
 /// Declares a group of plain counters and gauges.
@@ -32,7 +32,7 @@ numbers!(PipelineNumbers {
     rows_skipped,
     load_retries,
 });
-numbers!(SinkNumbers { contact_micros, loads, load_refusals, rows_loaded, bytes_loaded, values_replaced });
+numbers!(SinkNumbers { contact_micros, loads, load_refusals, rows_loaded, bytes_loaded });
 numbers!(TableNumbers { inserted, updated, deleted, truncates, loads, rows_loaded, durable, last_load_micros });
 
 #[derive(Debug)]
@@ -63,6 +63,8 @@ struct Shared {
     sink: SinkNumbers,
     slot_health: Mutex<Option<SlotHealth>>,
     tables: Mutex<BTreeMap<TableName, Arc<Table>>>,
+    /// Values loaded as something else, by table, class and policy: rare, so that a lock is fast enough.
+    values_changed: Mutex<BTreeMap<TableName, ValuesChanged>>,
     reasons: Reasons,
     changed: watch::Sender<u64>,
 }
@@ -154,6 +156,7 @@ impl Status {
             sink: SinkNumbers::default(),
             slot_health: Mutex::default(),
             tables: Mutex::default(),
+            values_changed: Mutex::default(),
             reasons: Reasons::default(),
             changed: watch::Sender::new(0),
         });
@@ -188,6 +191,8 @@ impl Status {
         let received_lsn = Lsn(flow.received.load(Acquire));
         let rows_durable = flow.rows_durable.load(Acquire);
         let rows_received = flow.rows_received.load(Acquire);
+        let values_changed = lock(&s.values_changed).clone();
+        let changed_in = |name| values_changed.get(name).cloned().unwrap_or_default();
         Snapshot {
             pipeline: s.pipeline.clone(),
             taken_at: SystemTime::now(),
@@ -224,13 +229,13 @@ impl Status {
             rows_loaded: sink.rows_loaded.load(Relaxed),
             bytes_loaded: sink.bytes_loaded.load(Relaxed),
             rows_skipped: flow.rows_skipped.load(Relaxed),
-            values_replaced: sink.values_replaced.load(Relaxed),
+            values_changed: values_changed.values().flat_map(BTreeMap::values).sum(),
             slot: s.slot.clone(),
             publication: s.publication.clone(),
             slot_health: lock(&s.slot_health).clone(),
             flush_rows: engine.flush_rows.load(Relaxed),
             flush_interval_ms: engine.flush_interval_ms.load(Relaxed),
-            tables: lock(&s.tables).iter().map(|(name, table)| table.snapshot(name)).collect(),
+            tables: lock(&s.tables).iter().map(|(name, table)| table.snapshot(name, changed_in(name))).collect(),
             reasons: s.reasons.all(),
         }
     }
@@ -255,7 +260,7 @@ impl Table {
         }
     }
 
-    fn snapshot(&self, name: &TableName) -> TableSnapshot {
+    fn snapshot(&self, name: &TableName, values_changed: ValuesChanged) -> TableSnapshot {
         let n = &self.numbers;
         let copy = *lock(&self.copy);
         TableSnapshot {
@@ -271,6 +276,7 @@ impl Table {
             durable_lsn: Lsn(n.durable.load(Relaxed)),
             last_load_micros: n.last_load_micros.load(Relaxed),
             copy,
+            values_changed,
         }
     }
 }
@@ -297,8 +303,7 @@ impl EngineMeter {
 
     /// How far a table's copy is; makes the table's entry if there is none.
     pub fn copy(&self, name: &TableName, target: &str, numbers: CopyNumbers) {
-        let table =
-            lock(&self.0.tables).entry(name.clone()).or_insert_with(|| Arc::new(Table::new(target))).clone();
+        let table = lock(&self.0.tables).entry(name.clone()).or_insert_with(|| Arc::new(Table::new(target))).clone();
         let before = lock(&table.copy).replace(numbers);
         if before.map(|before| before.phase) != Some(numbers.phase) {
             self.0.notify();
@@ -432,10 +437,7 @@ impl PipelineMeter {
 
     /// The meter of a table; makes its entry if there is none.
     pub fn table(&self, name: &TableName, target: &str) -> TableMeter {
-        let table = lock(&self.0.tables)
-            .entry(name.clone())
-            .or_insert_with(|| Arc::new(Table::new(target)))
-            .clone();
+        let table = lock(&self.0.tables).entry(name.clone()).or_insert_with(|| Arc::new(Table::new(target))).clone();
         TableMeter { table, shared: self.0.clone() }
     }
 
@@ -473,9 +475,13 @@ impl SinkMeter {
         self.0.sink.load_refusals.fetch_add(1, Relaxed);
     }
 
-    /// Values were replaced by NULL by policy.
-    pub fn replaced(&self, values: u64) {
-        self.0.sink.values_replaced.fetch_add(values, Relaxed);
+    /// Values of a class were loaded as something else by a policy, in a load that was accepted; true if they are the
+    /// table's first of that class.
+    pub fn changed(&self, table: &TableName, class: &'static str, policy: &'static str, values: u64) -> bool {
+        let mut tables = lock(&self.0.values_changed);
+        let counted = tables.entry(table.clone()).or_default().entry((class, policy)).or_default();
+        *counted += values;
+        *counted == values
     }
 }
 
@@ -533,6 +539,22 @@ mod tests {
         assert_eq!((seen.stage, seen.stage_detail.as_str(), seen.pending_rows), (Stage::Cdc, "streaming", 4));
         let [row] = &seen.tables[..] else { panic!("one table") };
         assert_eq!((row.inserted, row.updated, row.deleted, row.state), (4, 2, 1, TableState::Streaming));
+    }
+
+    #[test]
+    fn changed_values_are_counted_by_table_class_and_policy() {
+        let (status, meters) = fresh();
+        let table = |name: &str| TableName { schema: "shop".into(), name: name.into() };
+        meters.pipeline.table(&table("a"), "a");
+        meters.pipeline.table(&table("b"), "b");
+        assert!(meters.sink.changed(&table("a"), "date_range", "null", 3));
+        assert!(!meters.sink.changed(&table("a"), "date_range", "null", 2), "the first is told once");
+        assert!(meters.sink.changed(&table("a"), "json_number", "text", 1));
+        assert!(meters.sink.changed(&table("b"), "date_range", "null", 1));
+        let seen = status.snapshot();
+        let want = [(("date_range", "null"), 5), (("json_number", "text"), 1)];
+        assert_eq!(seen.tables[0].values_changed, ValuesChanged::from(want));
+        assert_eq!((seen.tables[1].values_changed.len(), seen.values_changed), (1, 7));
     }
 
     #[test]

@@ -12,4 +12,4 @@ mod snapshot;
 pub use copy::{CopyNumbers, CopyPhase};
 pub use meters::{EngineMeter, Meters, PipelineMeter, SinkMeter, SourceMeter, Status, TableMeter};
 pub use reasons::ActiveReason;
-pub use snapshot::{SlotHealth, Snapshot, TableSnapshot};
+pub use snapshot::{SlotHealth, Snapshot, TableSnapshot, ValuesChanged};

@@ -1,5 +1,6 @@
 //! A plain copy of everything, for readers.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::{ActiveReason, CopyNumbers};
@@ -78,8 +79,8 @@ pub struct Snapshot {
     pub bytes_loaded: u64,
     /// Changes dropped by a recorded decision. Zero unless an operator decided so.
     pub rows_skipped: u64,
-    /// Values replaced by NULL because the target cannot hold them and the policy says so.
-    pub values_replaced: u64,
+    /// Values loaded as something else because the target cannot hold them and a policy says so.
+    pub values_changed: u64,
     /// Slot name.
     pub slot: String,
     /// Publication name.
@@ -113,6 +114,9 @@ pub struct SlotHealth {
     pub safe_bytes: Option<i64>,
 }
 
+/// How many values were loaded as something else, by class and policy.
+pub type ValuesChanged = BTreeMap<(&'static str, &'static str), u64>;
+
 /// One table's numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSnapshot {
@@ -140,4 +144,6 @@ pub struct TableSnapshot {
     pub last_load_micros: u64,
     /// The copy of its existing rows, if there is or was one.
     pub copy: Option<CopyNumbers>,
+    /// Values loaded as something else.
+    pub values_changed: ValuesChanged,
 }

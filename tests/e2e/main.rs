@@ -1,5 +1,6 @@
 //! Tests with a real PostgreSQL, the stand-in and the real binary.
 
+mod bad_values;
 mod crashes;
 mod operations;
 mod rows;
@@ -7,4 +8,6 @@ mod shutdown;
 mod sink;
 mod slots;
 mod snapshot;
+mod types;
+mod verify;
 mod world;

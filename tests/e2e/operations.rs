@@ -40,6 +40,55 @@ async fn check_tells_everything_at_once_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_beside_our_own_sidecar_finds_everything_in_place() {
+    let mut world = World::new(TABLE).await;
+    world.set("CHECKPOINT_INTERVAL", "100ms");
+    let mut sidecar = world.streaming().await;
+    // Positions move while it looks.
+    for round in 0..5 {
+        let insert = format!("INSERT INTO shop.t SELECT n, 'x' FROM generate_series({0}, {0} + 999) n", round * 1000);
+        world.sql(&insert).await;
+        let (code, text) = run(&world, &["check"]);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("pipeline test is running") && !text.contains("SLOT_IN_USE"), "{text}");
+    }
+    sidecar.terminate().unwrap();
+    sidecar.wait(Duration::from_secs(15)).unwrap();
+    let (code, text) = run(&world, &["check"]);
+    assert!(code == Some(0) && !text.contains("is running"), "{text}");
+
+    let ours = world.cluster.url("postgres");
+    world.set("SOURCE_URL", &format!("{ours}?application_name=stranger"));
+    let stranger = world.streaming().await;
+    world.set("SOURCE_URL", &ours);
+    let (code, text) = run(&world, &["check"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("SLOT_IN_USE") && text.contains("stranger"), "{text}");
+    drop(stranger);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_pipeline_leaves_the_database_idle() {
+    let mut world = World::new(&format!("{TABLE}; CREATE TABLE public.aside (n integer)")).await;
+    world.set("CHECKPOINT_INTERVAL", "100ms");
+    let sidecar = world.streaming().await;
+    world.sql("INSERT INTO shop.t VALUES (1, 'x')").await;
+    world.equal(&sidecar).await;
+    let stored = "SELECT lsn::text || ' ' || updated_at FROM sluicegate.checkpoints";
+    // Ten times the interval at which news is stored. Only the absence of a write can be waited for, here and below.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = world.text(stored).await;
+    // Others' transactions: version 14 sends them empty, later ones leave them out.
+    for n in 0..50 {
+        world.sql(&format!("INSERT INTO public.aside VALUES ({n})")).await;
+    }
+    let end = world.wal_end().await;
+    world.until(&sidecar, "it has heard of all that", |status| status.lsn("durable_lsn") >= end).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.text(stored).await, before, "a checkpoint was written without news");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_without_key_under_a_pattern_is_told_and_holds_nobody_up() {
     let world = World::new(&format!("{TABLE}; CREATE TABLE keyless (n integer)")).await;
     let sidecar = world.streaming().await;

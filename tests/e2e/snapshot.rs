@@ -172,7 +172,9 @@ async fn a_million_rows_are_copied_while_everything_changes() {
     fill(&world, rows).await;
     // The rate to compare with: the same bytes to nowhere.
     let start = Instant::now();
-    world.sql("COPY shop.numbered TO '/dev/null'; COPY shop.named TO '/dev/null'; COPY shop.paired TO '/dev/null'").await;
+    world
+        .sql("COPY shop.numbered TO '/dev/null'; COPY shop.named TO '/dev/null'; COPY shop.paired TO '/dev/null'")
+        .await;
     let plain = start.elapsed();
     let traffic = Traffic::start(&world, rows, 1, 3).await;
     let start = Instant::now();
@@ -206,9 +208,7 @@ async fn ten_crashes_during_the_copy_lose_nothing() {
     let mut copied_before = 0.0;
     for _ in 0..10 {
         let mut sidecar = world.start();
-        world
-            .until(&sidecar, "it streams", |status| matches!(&*status.text("stage"), "SNAPSHOT" | "CDC"))
-            .await;
+        world.until(&sidecar, "it streams", |status| matches!(&*status.text("stage"), "SNAPSHOT" | "CDC")).await;
         sleep(Duration::from_millis(random.u64(50..900))).await;
         if let Some(status) = sidecar.status() {
             let rows = status.number("snapshot_rows_synced");
@@ -428,7 +428,9 @@ async fn without_a_copy_only_changes_arrive_and_a_later_start_copies_the_rest() 
     assert_eq!(world.equal(&sidecar).await, 1990);
     // A table that joins later is copied too.
     drop(sidecar);
-    world.sql("CREATE TABLE shop.later (id bigint PRIMARY KEY); INSERT INTO shop.later SELECT generate_series(1, 100)").await;
+    world
+        .sql("CREATE TABLE shop.later (id bigint PRIMARY KEY); INSERT INTO shop.later SELECT generate_series(1, 100)")
+        .await;
     let sidecar = world.streaming().await;
     assert_eq!(world.equal(&sidecar).await, 2090);
 }

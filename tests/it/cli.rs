@@ -42,7 +42,7 @@ fn without_databases() -> Vec<(String, String)> {
 fn wrong_settings_are_told_at_once_with_78() {
     let environment =
         [("SOURCE_URL", "postgres://app:c4n4ry-5ecret@pg:0/x"), ("FLUSH_SIZE", "10k"), ("SINK_PASSWROD", CANARY)];
-    for arguments in [&[][..], &["run"], &["check"], &["config"], &["config", "--format", "json"]] {
+    for arguments in [&[][..], &["run"], &["check"], &["verify"], &["config"], &["config", "--format", "json"]] {
         let output = run(arguments, &environment);
         let (stdout, stderr) = said(&output);
         assert_eq!(output.status.code(), Some(78), "{arguments:?} {stderr}");
@@ -101,6 +101,23 @@ fn check_finds_both_sides_missing_and_never_tells_a_password() {
         assert_eq!((output.status.code(), stderr.as_str()), (Some(1), ""), "{arguments:?}");
         assert!(stdout.contains("SOURCE_UNREACHABLE") && stdout.contains("SINK_UNREACHABLE"), "{stdout}");
         assert!(!stdout.contains(CANARY), "{stdout}");
+    }
+}
+
+#[test]
+fn verify_without_databases_could_not_compare_and_never_tells_a_password() {
+    let environment = without_databases();
+    let pairs: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for (arguments, code, says) in [
+        (&["verify"][..], 3, "SOURCE_UNREACHABLE"),
+        (&["verify", "--json"], 3, "SOURCE_UNREACHABLE"),
+        (&["verify", "a.b.c"], 2, "VERIFY_TABLES"),
+        (&["verify", "--timeout", "soon"], 2, "--timeout"),
+    ] {
+        let output = run(arguments, &pairs);
+        let (stdout, stderr) = said(&output);
+        assert_eq!((output.status.code(), stdout.as_str()), (Some(code), ""), "{arguments:?}");
+        assert!(stderr.contains(says) && !stderr.contains(CANARY), "{stderr}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use sluicegate::engine::lifecycle;
+use sluicegate::sink::starrocks::classes_in_markdown;
 
 /// Holds the part of a document between two markers equal to `want`.
 fn check_part(document: &str, marker: &str, want: &str) {
@@ -26,4 +27,9 @@ fn check_part(document: &str, marker: &str, want: &str) {
 fn the_diagram_of_stages_is_the_table_of_transitions() {
     let diagram = format!("```mermaid\n{}```\n", lifecycle::mermaid());
     check_part("ARCHITECTURE.md", "stages", &diagram);
+}
+
+#[test]
+fn the_classes_of_values_that_do_not_fit_are_the_table_in_the_code() {
+    check_part("docs/values.md", "classes", &classes_in_markdown());
 }

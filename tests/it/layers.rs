@@ -21,12 +21,13 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "engine",
-        &["model", "status", "checkpoint", "source", "sink", "snapshot", "pipeline", "failpoint"],
+        &["model", "status", "checkpoint", "source", "sink", "snapshot", "pipeline", "verify", "failpoint"],
         "the one place that assembles them",
     ),
+    ("verify", &["model", "source", "sink"], "sees a reader of each side, never a product"),
     ("grpc", &["model", "status", "engine"], "the engine does not know that gRPC exists"),
     ("config", &["model", "source", "sink", "pipeline", "engine", "grpc"], "nothing below knows of the environment"),
-    ("cli", &["model", "status", "config", "engine", "grpc"], "what a person types"),
+    ("cli", &["model", "status", "config", "engine", "grpc", "verify"], "what a person types"),
 ];
 
 /// Products, and the one file outside of their folders that may name them.

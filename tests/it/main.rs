@@ -5,3 +5,4 @@ mod config_docs;
 mod documents;
 mod grpc;
 mod layers;
+mod types_docs;

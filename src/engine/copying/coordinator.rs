@@ -122,11 +122,7 @@ pub(super) struct Coordinator<S: Source> {
 }
 
 impl<S: Source> Coordinator<S> {
-    pub(super) fn new(
-        parts: Parts<S>,
-        asks: mpsc::UnboundedReceiver<Ask>,
-        standing: watch::Sender<Standing>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts<S>, asks: mpsc::UnboundedReceiver<Ask>, standing: watch::Sender<Standing>) -> Self {
         let Parts { source, pipeline, events, options, budget, stored, paused, meter } = parts;
         let (keeps, wishes) = mpsc::unbounded_channel();
         let (done, kept) = mpsc::unbounded_channel();
@@ -262,12 +258,7 @@ impl<S: Source> Coordinator<S> {
     }
 
     /// Takes up the tables that setup found, and at first what an earlier life left.
-    async fn prepare(
-        &mut self,
-        tables: Vec<Arc<TableSchema>>,
-        paused: bool,
-        fresh: bool,
-    ) -> Result<usize, Reason> {
+    async fn prepare(&mut self, tables: Vec<Arc<TableSchema>>, paused: bool, fresh: bool) -> Result<usize, Reason> {
         let mut left = HashMap::new();
         if !self.loaded {
             let stored = self.source.copies().load().await?;
@@ -903,9 +894,7 @@ impl<S: Source> Coordinator<S> {
                 let change = Box::new(copying.to_store());
                 self.keep(Keep::Change(change));
             }
-            Step::Repair
-                if copying.wanted.is_empty() && copying.key_window.is_none() && !copying.more_wanted =>
-            {
+            Step::Repair if copying.wanted.is_empty() && copying.key_window.is_none() && !copying.more_wanted => {
                 let sweeps = copying.again && self.options.versions && !copying.settling && !copying.swept;
                 copying.step = if sweeps { Step::Sweep { asked: false } } else { Step::Finish { asked: false } };
             }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::command::Refusal;
 use super::CopyOptions;
+use super::command::Refusal;
 use crate::model::{Budget, Lsn, Reason, TableSchema};
 use crate::pipeline::{CopyEvent, Pipeline};
 use crate::source::{Ready, Source};

@@ -202,10 +202,7 @@ impl<R: ChunkReader> Shared<R> {
     }
 
     /// The next rows, with their share of the memory budget: taken before they are read, then cut to what they are.
-    async fn piece(
-        &self,
-        connection: &mut R::Connection,
-    ) -> Result<Option<(Piece, Permit)>, ReadError> {
+    async fn piece(&self, connection: &mut R::Connection) -> Result<Option<(Piece, Permit)>, ReadError> {
         let bytes_max = PIECE_BYTES.min(self.budget.total() / self.parallelism / 2).max(1024);
         let reserved = self.budget.take(bytes_max).await;
         let Some(piece) = connection.next(bytes_max).await? else { return Ok(None) };

@@ -9,7 +9,12 @@ pub(super) fn is_date(text: &[u8]) -> bool {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return false };
     let Some(year) = number(&[*y1, *y2, *y3, *y4]) else { return false };
     let (Some(month), Some(day)) = (number(&[*m1, *m2]), number(&[*d1, *d2])) else { return false };
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    year >= 1 && is_day(year, month, day)
+}
+
+/// Whether the day exists. The year counts 1 BC as 0, or as any other year with the same leap day.
+fn is_day(year: u32, month: u32, day: u32) -> bool {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
@@ -17,13 +22,17 @@ pub(super) fn is_date(text: &[u8]) -> bool {
         2 => 28,
         _ => 0,
     };
-    year >= 1 && (1..=days).contains(&day)
+    (1..=days).contains(&day)
 }
 
 /// Whether the text is `YYYY-MM-DD HH:MM:SS` with up to six fraction digits, and exists.
 pub(super) fn is_datetime(text: &[u8]) -> bool {
-    let Some((date, time)) = text.split_at_checked(10) else { return false };
-    let (clock, fraction) = match time {
+    text.split_at_checked(10).is_some_and(|(date, time)| is_date(date) && is_time(time))
+}
+
+/// Whether the text is ` HH:MM:SS` with up to six fraction digits, and exists.
+fn is_time(text: &[u8]) -> bool {
+    let (clock, fraction) = match text {
         [b' ', h1, h2, b':', m1, m2, b':', s1, s2, fraction @ ..] => ([*h1, *h2, *m1, *m2, *s1, *s2], fraction),
         _ => return false,
     };
@@ -35,7 +44,48 @@ pub(super) fn is_datetime(text: &[u8]) -> bool {
         [b'.', digits @ ..] => (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    is_date(date) && clock_ok && fraction_ok
+    clock_ok && fraction_ok
+}
+
+/// How a date or time of PostgreSQL's is none of StarRocks'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beyond {
+    Infinite {
+        negative: bool,
+    },
+    /// Before the year 1.
+    Before,
+    /// After the year 9999.
+    After,
+}
+
+/// How a date is beyond what StarRocks stores; `None` if it is not, or is no date.
+pub(super) fn beyond_date(text: &[u8]) -> Option<Beyond> {
+    beyond(text, <[u8]>::is_empty)
+}
+
+/// The same for a date and time that ends with `zone`.
+pub(super) fn beyond_datetime(text: &[u8], zone: &[u8]) -> Option<Beyond> {
+    beyond(text, |rest| rest.strip_suffix(zone).is_some_and(is_time))
+}
+
+/// `rest` judges what stands between the day and ` BC`.
+fn beyond(text: &[u8], rest_ok: impl Fn(&[u8]) -> bool) -> Option<Beyond> {
+    match text {
+        b"infinity" => return Some(Beyond::Infinite { negative: false }),
+        b"-infinity" => return Some(Beyond::Infinite { negative: true }),
+        _ => {}
+    }
+    let (text, before) = text.strip_suffix(b" BC").map_or((text, false), |text| (text, true));
+    let year_length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (year, after) = text.split_at_checked(year_length).filter(|(year, _)| (4..=7).contains(&year.len()))?;
+    let ([b'-', m1, m2, b'-', d1, d2], rest) = after.split_at_checked(6)? else { return None };
+    let (year, month, day) = (number(year)?, number(&[*m1, *m2])?, number(&[*d1, *d2])?);
+    // The calendar repeats every 400 years; 1 BC is the year before 1.
+    let in_cycle = if before { (400 * 25 + 1 - year.min(400 * 25)) % 400 } else { year };
+    let there = if before { Beyond::Before } else { Beyond::After };
+    let is_beyond = (before && (1..=400 * 25).contains(&year)) || (!before && year > 9999);
+    (is_beyond && is_day(in_cycle, month, day) && rest_ok(rest)).then_some(there)
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
@@ -105,6 +155,48 @@ mod tests {
         ];
         for (time, want) in times {
             assert_eq!(is_datetime(format!("2024-05-06 {time}").as_bytes()), want, "{time}");
+        }
+    }
+
+    #[test]
+    fn what_lies_beyond_is_told_from_what_is_no_date() {
+        let (before, after) = (Some(Beyond::Before), Some(Beyond::After));
+        let cases = [
+            ("infinity", Some(Beyond::Infinite { negative: false })),
+            ("-infinity", Some(Beyond::Infinite { negative: true })),
+            ("10000-01-01", after),
+            ("5874897-12-31", after),
+            ("10000-02-29", after),
+            ("10001-02-29", None),
+            ("0044-03-15 BC", before),
+            ("4713-01-01 BC", before),
+            ("0001-12-31 BC", before),
+            ("0001-02-29 BC", before),
+            ("0005-02-29 BC", before),
+            ("0004-02-29 BC", None),
+            ("0101-02-29 BC", None),
+            ("0401-02-29 BC", before),
+            ("0000-01-01", None),
+            ("0000-01-01 BC", None),
+            ("2024-01-01", None),
+            ("10000-13-01", None),
+            ("0044-03-15 AD", None),
+            ("123-01-01 BC", None),
+            ("12345678-01-01", None),
+            ("99999999999-01-01", None),
+            ("Infinity", None),
+            ("", None),
+        ];
+        for (date, want) in cases {
+            assert_eq!(beyond_date(date.as_bytes()), want, "{date}");
+            let (day, era) = date.split_once(' ').map_or((date, String::new()), |(day, era)| (day, format!(" {era}")));
+            if !date.to_ascii_lowercase().contains("infinity") {
+                for (zone, time) in [("", " 12:34:56.5"), ("+00", " 12:34:56.5+00")] {
+                    let text = format!("{day}{time}{era}");
+                    assert_eq!(beyond_datetime(text.as_bytes(), zone.as_bytes()), want, "{text}");
+                    assert_eq!(beyond_datetime(text.as_bytes(), b"+05"), None, "{text}");
+                }
+            }
         }
     }
 

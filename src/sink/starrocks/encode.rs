@@ -2,8 +2,8 @@
 //!
 //! In: a plan and the rows. Out: bytes on demand; what is held is one chunk and one row. Always: the array is closed
 //! only after its last row, so that a body cut short never parses and loads nothing; a value that the target cannot
-//! hold ends the body with an error or, by policy, becomes NULL and is counted. Not here: which columns fit which
-//! (`types`), one value (`value`). Start at [`Body::read`].
+//! hold ends the body with an error or, by policy, becomes another one and is counted. Not here: which columns fit which
+//! (`types`), one value (`value`), which policy (`policy`). Start at [`Body::read`].
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::escape;
-use super::options::BadValue;
+use super::instead::instead;
 use super::plan::{Plan, PlanColumn};
-use super::types::KEY_BYTES_MAX;
+use super::policy::{Changed, Policy};
+use super::types::{KEY_BYTES_MAX, Target};
 use super::value::{Unfit, Writer};
+use super::wider::wider;
 use crate::model::{Load, LoadRow, Op, Present, Row, Value};
 
 /// How much is encoded ahead of the connection, in bytes.
@@ -23,8 +25,8 @@ const CHUNK: usize = 256 << 10;
 /// Why a row cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EncodeError {
-    #[error("the value of column {column} in the row with key hash {key_hash} {unfit}")]
-    Value { column: String, key_hash: String, unfit: Unfit },
+    #[error("{0}")]
+    Value(Box<BadValue>),
     #[error("the key of the row with key hash {key_hash} takes {bytes} bytes where {KEY_BYTES_MAX} fit")]
     KeyTooLong { key_hash: String, bytes: usize },
     #[error("column {column} is unchanged in a row that must bring it")]
@@ -37,20 +39,27 @@ pub(super) enum EncodeError {
     RowAmongDeletes,
 }
 
+/// A value that its column cannot hold and blocks for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the value of column {column} in the row with key hash {key_hash} {unfit}")]
+pub(super) struct BadValue {
+    pub(super) column: String,
+    pub(super) key: bool,
+    pub(super) nullable: bool,
+    /// The policies that would load something.
+    pub(super) ways: Vec<Policy>,
+    pub(super) key_hash: String,
+    pub(super) unfit: Unfit,
+    /// A type that the column can be changed to and that holds the value.
+    pub(super) wider: Option<Target>,
+}
+
 /// What a row ends with, per operation.
 #[derive(Debug)]
 struct Tail {
     /// Up to the row's version, if there are audit columns.
     before_version: Option<Vec<u8>>,
     end: &'static [u8],
-}
-
-/// What was written for a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Written {
-    Itself,
-    /// NULL, because the target cannot hold it.
-    Replaced,
 }
 
 /// Writes rows one by one.
@@ -79,8 +88,8 @@ impl Encoder {
         }
     }
 
-    /// Appends one row as a JSON object; counts the values replaced by NULL.
-    fn row(&self, row: &LoadRow, out: &mut Vec<u8>, replaced: &mut u64) -> Result<(), EncodeError> {
+    /// Appends one row as a JSON object; counts the values that are not the source's.
+    fn row(&self, row: &LoadRow, out: &mut Vec<u8>, changed: &mut Changed) -> Result<(), EncodeError> {
         let start = out.len();
         let delete = row.op == Op::Delete;
         match (delete, self.only_deletes, self.mixed) {
@@ -91,14 +100,26 @@ impl Encoder {
         let (mut found, mut key_bytes) = (0, 0);
         let columns = &self.plan.columns;
         for ((column, included), value) in columns.iter().zip(&self.included).zip(row.row.columns()) {
+            let at = found;
             found += 1;
             if !(column.key || *included && !delete) {
                 continue;
             }
             out.extend_from_slice(&column.prefix);
-            let written = self.value(column, value, out);
-            *replaced += u64::from(written == Ok(Written::Replaced));
-            written.map_err(|unfit| self.bad_value(column, &row.row, unfit))?;
+            match value {
+                Value::Text(text) => {
+                    let start = out.len();
+                    if let Err(unfit) = column.writer.write(text, out) {
+                        out.truncate(start);
+                        instead(column, text, unfit, |class| changed.count(class, at))
+                            .and_then(|loaded| loaded.write(column, out))
+                            .map_err(|unfit| self.bad_value(column, text, &row.row, unfit))?;
+                    }
+                }
+                Value::Null if column.nullable && !column.key => out.extend_from_slice(b"null"),
+                Value::Null => return Err(self.bad_value(column, b"", &row.row, Unfit::Null)),
+                Value::Unchanged => return Err(EncodeError::Unchanged { column: column.name.clone() }),
+            }
             if column.key {
                 key_bytes += encoded_key_bytes(column.writer, value);
             }
@@ -118,35 +139,17 @@ impl Encoder {
         Ok(())
     }
 
-    #[inline]
-    fn value(&self, column: &PlanColumn, value: Value<'_>, out: &mut Vec<u8>) -> Result<Written, Option<Unfit>> {
-        let start = out.len();
-        let unfit = match value {
-            Value::Text(text) => match column.writer.write(text, out) {
-                Ok(()) => return Ok(Written::Itself),
-                Err(unfit) => unfit,
-            },
-            Value::Null if column.nullable && !column.key => {
-                out.extend_from_slice(b"null");
-                return Ok(Written::Itself);
-            }
-            Value::Null => return Err(Some(Unfit::Null)),
-            Value::Unchanged => return Err(None),
-        };
-        if self.plan.on_bad_value == BadValue::Null && column.nullable && !column.key {
-            out.truncate(start);
-            out.extend_from_slice(b"null");
-            return Ok(Written::Replaced);
-        }
-        Err(Some(unfit))
-    }
-
-    fn bad_value(&self, column: &PlanColumn, row: &Row, unfit: Option<Unfit>) -> EncodeError {
-        let column = column.name.clone();
-        match unfit {
-            Some(unfit) => EncodeError::Value { column, key_hash: key_hash(&self.plan, row), unfit },
-            None => EncodeError::Unchanged { column },
-        }
+    #[cold]
+    fn bad_value(&self, column: &PlanColumn, text: &[u8], row: &Row, unfit: Unfit) -> EncodeError {
+        EncodeError::Value(Box::new(BadValue {
+            column: column.name.clone(),
+            key: column.key,
+            nullable: column.nullable,
+            ways: unfit.class().map(|class| column.abilities().ways(class)).unwrap_or_default(),
+            key_hash: key_hash(&self.plan, row),
+            unfit,
+            wider: wider(column.writer, column.key, unfit, text),
+        }))
     }
 
     /// The terminator of the last text column is not written, but only the last key column can save it.
@@ -232,7 +235,7 @@ pub(super) struct Body {
     read: usize,
     closed: bool,
     bytes: u64,
-    replaced: u64,
+    changed: Changed,
 }
 
 impl Body {
@@ -247,14 +250,14 @@ impl Body {
             read: 0,
             closed: false,
             bytes: 0,
-            replaced: 0,
+            changed: Changed::default(),
         }
     }
 
     /// Starts again.
     pub(super) fn rewind(&mut self) {
         self.chunk.clear();
-        (self.next, self.read, self.closed, self.bytes, self.replaced) = (0, 0, false, 0, 0);
+        (self.next, self.read, self.closed, self.bytes, self.changed) = (0, 0, false, 0, Changed::default());
     }
 
     /// Bytes read so far.
@@ -262,9 +265,16 @@ impl Body {
         self.bytes
     }
 
-    /// Values replaced by NULL so far.
-    pub(super) fn replaced(&self) -> u64 {
-        self.replaced
+    /// The values of the whole body that are not the source's own. What has not been read yet is encoded for it, as
+    /// the server may have the body from an earlier try.
+    pub(super) fn changed_in_all(&mut self) -> Changed {
+        while !self.closed && self.encoder.plan.may_change_values() {
+            self.read = self.chunk.len();
+            if self.fill().is_err() {
+                break;
+            }
+        }
+        self.changed
     }
 
     /// Whether everything has been read.
@@ -290,7 +300,7 @@ impl Body {
                 break;
             };
             self.chunk.push(if self.next == 0 { b'[' } else { b',' });
-            self.encoder.row(row, &mut self.chunk, &mut self.replaced)?;
+            self.encoder.row(row, &mut self.chunk, &mut self.changed)?;
             self.next += 1;
         }
         Ok(())
@@ -312,13 +322,16 @@ impl Body {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{Column, ColumnSet, ColumnType, Lsn, Present, RowBuilder, TableId, TableName, TableSchema};
+    use crate::sink::starrocks::options::TypeRules;
     use crate::sink::starrocks::plan::Audit;
+    use crate::sink::starrocks::policy::{BadClass, CLASSES, Policies};
     use crate::sink::starrocks::types::{Target, created};
     use proptest::prelude::*;
     use sonic_rs::{JsonContainerTrait, JsonValueTrait};
+    use std::collections::BTreeSet;
 
     const SYNCED: &str = "2025-11-20 20:52:24.000001";
 
@@ -334,7 +347,7 @@ mod tests {
     fn plan(schema: &TableSchema, audit: bool, hard_deletes: bool) -> Plan {
         let column = |(at, column): (usize, &Column)| {
             let key = schema.is_key(at);
-            let writer = Writer::new(&column.ty, key, &created(&column.ty, key)).unwrap();
+            let writer = Writer::new(&column.ty, key, &created(&column.ty, key, &TypeRules::default())).unwrap();
             PlanColumn::new(&column.name, writer, !key, key)
         };
         let name = |name: &str| format!("sluice_{name}");
@@ -349,7 +362,6 @@ mod tests {
             }),
             hard_deletes,
             key_alone_fits: true,
-            on_bad_value: BadValue::Block,
         }
     }
 
@@ -527,22 +539,179 @@ mod tests {
         assert_eq!(key_hash(&plan(&schema, false, true), &key.row), "0e9c3156ac694b08", "the same in every release");
     }
 
+    /// A body of one row with one value column, by these policies; what was counted.
+    pub(in crate::sink::starrocks) fn with_policies(
+        ty: &ColumnType,
+        target: &Target,
+        nullable: bool,
+        policies: Policies,
+        value: &[u8],
+    ) -> Result<(String, Vec<(&'static str, u64)>), EncodeError> {
+        let schema = schema(&[("id", ColumnType::Int32), ("v", ty.clone())], &[0]);
+        let mut plan = plan(&schema, false, true);
+        let writer = Writer::new(ty, false, target).unwrap();
+        plan.columns[1] = PlanColumn::new("v", writer, nullable, false).with_policies(&policies, ty);
+        let mut built = RowBuilder::with_capacity(64);
+        built.push(Value::Text(b"1"));
+        built.push(Value::Text(value));
+        let row = LoadRow { op: Op::Insert, row: built.finish(), commit_lsn: Lsn(1) };
+        let load = Load { schema: schema.clone(), present: Present::All, rows: vec![row].into() };
+        let mut body = Body::new(Arc::new(plan), &load, SYNCED);
+        let text = all(&mut body, 100)?;
+        let changed = body.changed_in_all();
+        let counted = changed.each().map(|(class, values, column)| {
+            assert_eq!(column, 1);
+            (class.row().name, values)
+        });
+        Ok((text, counted.collect()))
+    }
+
     #[test]
-    fn bad_values_become_null_only_by_policy_and_only_where_allowed() {
-        let schema = schema(&[("id", ColumnType::Int32), ("d", ColumnType::Date), ("e", ColumnType::Date)], &[0]);
-        let mut by_policy = plan(&schema, false, true);
-        by_policy.on_bad_value = BadValue::Null;
-        let rows = || vec![row(Op::Insert, &[Some("1"), Some("infinity"), Some("2024-01-02")], 1)];
-        let load = Load { schema: schema.clone(), present: Present::All, rows: rows().into() };
-        let mut body = Body::new(Arc::new(by_policy.clone()), &load, SYNCED);
-        assert_eq!(all(&mut body, 100).unwrap(), r#"[{"id":1,"d":null,"e":"2024-01-02"}]"#);
-        assert_eq!(body.replaced(), 1);
-        by_policy.columns[1].nullable = false;
-        let got = encoded(by_policy.clone(), &schema, Present::All, rows());
-        assert!(matches!(got, Err(EncodeError::Value { .. })), "a NOT NULL column blocks");
-        let bad_key = vec![row(Op::Insert, &[Some("99999999999"), None, None], 1)];
-        let got = encoded(by_policy, &schema, Present::All, bad_key);
-        assert!(matches!(got, Err(EncodeError::Value { .. })), "a key blocks");
+    fn every_class_under_every_policy() {
+        let numeric = ColumnType::Numeric { digits: None };
+        let money = Target::Decimal { precision: 5, scale: 2 };
+        let (varchar, json) = (Target::Varchar(4), Target::Json);
+        let array = |element| ColumnType::Array { element: Box::new(element), delimiter: b',' };
+        let (numbers, days, words) = (array(ColumnType::Int32), array(ColumnType::Date), array(ColumnType::Text));
+        let dates = Target::Array(Box::new(Target::Date));
+        let large = format!("\"{}\"", "x".repeat(16 << 20));
+        let deep = "[".repeat(1001) + &"]".repeat(1001);
+        let deep_text = format!("\"{deep}\"");
+        // class, type, target, value, what `clamp` loads, what `text` loads; `None` if the table blocks
+        let cases: [(&str, &ColumnType, &Target, &[u8], Option<&str>, Option<&str>); 28] = [
+            ("numeric_nan", &numeric, &money, b"NaN", None, None),
+            ("numeric_infinite", &numeric, &money, b"-Infinity", Some("\"-999.99\""), None),
+            ("numeric_range", &numeric, &money, b"123456.789", Some("\"999.99\""), None),
+            ("numeric_range", &numeric, &money, b"-1000", Some("\"-999.99\""), None),
+            ("numeric_scale", &numeric, &money, b"1.005", Some("\"1.01\""), None),
+            ("date_range", &ColumnType::Date, &Target::Date, b"0044-03-15 BC", Some("\"0001-01-01\""), None),
+            ("date_range", &ColumnType::Date, &Target::Date, b"10000-01-01", Some("\"9999-12-31\""), None),
+            (
+                "date_range",
+                &ColumnType::TimestampTz,
+                &Target::Datetime,
+                b"294276-12-31 23:59:59.999999+00",
+                Some("\"9999-12-31 23:59:59.999999\""),
+                None,
+            ),
+            (
+                "date_infinite",
+                &ColumnType::Timestamp,
+                &Target::Datetime,
+                b"-infinity",
+                Some("\"0001-01-01 00:00:00\""),
+                None,
+            ),
+            ("date_infinite", &ColumnType::Date, &Target::Date, b"infinity", Some("\"9999-12-31\""), None),
+            ("text_length", &ColumnType::Text, &varchar, "aé€".as_bytes(), Some("\"aé\""), None),
+            ("text_length", &ColumnType::Bytea, &varchar, b"\\x0102", None, None),
+            ("text_length", &numeric, &varchar, b"12345", None, None),
+            ("text_length", &ColumnType::Json, &varchar, b"[1, 2]", None, None),
+            ("text_nul", &ColumnType::Text, &varchar, b"a\0b", Some("\"ab\""), None),
+            ("text_encoding", &ColumnType::Text, &varchar, b"a\xff", Some("\"a\u{FFFD}\""), None),
+            ("text_encoding", &ColumnType::Json, &json, b"\"\xff\"", Some("\"\u{FFFD}\""), None),
+            (
+                "json_number",
+                &ColumnType::Jsonb,
+                &json,
+                b"[1e400]",
+                Some("[1.7976931348623157e308]"),
+                Some("\"[1e400]\""),
+            ),
+            (
+                "json_number",
+                &ColumnType::Json,
+                &json,
+                b"{\"a\":0.12345678901234567891}",
+                Some("{\"a\":1.2345678901234568e-1}"),
+                Some("\"{\\\"a\\\":0.12345678901234567891}\""),
+            ),
+            ("json_escape", &ColumnType::Json, &json, b"\"\\u0000\"", None, Some("\"\\\"\\\\u0000\\\"\"")),
+            ("json_escape", &ColumnType::Json, &json, b"\"\\ud800\"", None, Some("\"\\\"\\\\ud800\\\"\"")),
+            ("json_depth", &ColumnType::Jsonb, &json, deep.as_bytes(), None, Some(&deep_text)),
+            ("json_size", &ColumnType::Jsonb, &json, large.as_bytes(), None, None),
+            ("array_bounds", &numbers, &json, b"[0:1]={1,2}", Some("[1,2]"), Some("\"[0:1]={1,2}\"")),
+            ("array_bounds", &days, &dates, b"[0:0]={2024-02-29}", Some("[\"2024-02-29\"]"), None),
+            ("array_dimensions", &days, &dates, b"{{2024-02-29}}", None, None),
+            ("date_infinite", &days, &dates, b"{infinity}", None, None),
+            ("text_encoding", &words, &json, b"{a\xff,b}", Some("[\"a\u{FFFD}\",\"b\"]"), None),
+        ];
+        let tested: BTreeSet<&str> = cases.iter().map(|case| case.0).collect();
+        let untested: Vec<&str> = CLASSES.iter().map(|row| row.name).filter(|name| !tested.contains(name)).collect();
+        assert_eq!(untested, [""; 0]);
+        for (class, ty, target, value, clamp, text) in cases {
+            for (policy, want) in
+                [(Policy::Block, None), (Policy::Null, Some("null")), (Policy::Clamp, clamp), (Policy::Text, text)]
+            {
+                let name =
+                    format!("{class} {policy:?} {ty:?} {:?}", String::from_utf8_lossy(&value[..value.len().min(40)]));
+                let got = with_policies(ty, target, true, Policies::all(policy), value);
+                match (want, got) {
+                    (Some(want), Ok((body, changed))) => {
+                        assert_eq!(body, format!("[{{\"id\":1,\"v\":{want}}}]"), "{name}");
+                        assert_eq!(changed, [(class, 1)], "{name}");
+                    }
+                    (None, Err(EncodeError::Value(bad))) => {
+                        let BadValue { unfit, column, .. } = *bad;
+                        assert_eq!((unfit.class().unwrap().row().name, column.as_str()), (class, "v"), "{name}");
+                    }
+                    (want, got) => panic!("{name}: wanted {want:?}, got {got:?}"),
+                }
+                if policy == Policy::Null {
+                    let got = with_policies(ty, target, false, Policies::all(policy), value);
+                    assert!(matches!(got, Err(EncodeError::Value(_))), "{name} where NULL must not be");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_with_two_faults_follows_both_policies() {
+        let both = Policies::all(Policy::Clamp);
+        let varchar = Target::Varchar(4);
+        let got = with_policies(&ColumnType::Text, &varchar, true, both, b"ab\xff\xff").unwrap();
+        let want = ("[{\"id\":1,\"v\":\"ab\"}]".to_owned(), vec![("text_length", 1), ("text_encoding", 1)]);
+        assert_eq!(got, want, "two characters of three bytes do not fit where two bytes did");
+        let document = b"[1e400, \"\\u0000\"]";
+        let text = both.with(BadClass::JsonEscape, Policy::Text).unwrap();
+        let got = with_policies(&ColumnType::Json, &Target::Json, true, text, document).unwrap();
+        let want = r#"[{"id":1,"v":"[1.7976931348623157e308, \"\\u0000\"]"}]"#;
+        assert_eq!(got, (want.to_owned(), vec![("json_number", 1), ("json_escape", 1)]));
+        let got = with_policies(&ColumnType::Json, &Target::Json, true, both, document);
+        assert!(matches!(&got, Err(EncodeError::Value(bad)) if bad.unfit == Unfit::BadEscape), "{got:?}");
+    }
+
+    #[test]
+    fn keys_block_and_what_is_malformed_blocks_whatever_the_policy() {
+        for policy in Policy::ALL {
+            let schema = schema(&[("id", ColumnType::Int32), ("d", ColumnType::Date)], &[0]);
+            let mut plan = plan(&schema, false, true);
+            for (column, source) in plan.columns.iter_mut().zip(&schema.columns) {
+                *column = column.clone().with_policies(&Policies::all(policy), &source.ty);
+            }
+            for (id, date) in [("99999999999", None), ("1", Some("2023-02-29"))] {
+                let got = encoded(plan.clone(), &schema, Present::All, vec![row(Op::Insert, &[Some(id), date], 1)]);
+                assert!(matches!(got, Err(EncodeError::Value(_))), "{policy:?} {id} {date:?}: {got:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_was_not_read_to_its_end_is_counted_to_its_end() {
+        let schema = schema(&[("id", ColumnType::Int32), ("d", ColumnType::Date)], &[0]);
+        let rows: Vec<LoadRow> =
+            (0..40_000).map(|n: i32| row(Op::Insert, &[Some(&n.to_string()), Some("infinity")], 1)).collect();
+        let load = Load { schema: schema.clone(), present: Present::All, rows: rows.into() };
+        let mut plan = plan(&schema, true, false);
+        plan.columns[1] = plan.columns[1].clone().with_policies(&Policies::all(Policy::Null), &ColumnType::Date);
+        let mut body = Body::new(Arc::new(plan), &load, SYNCED);
+        body.fill().unwrap();
+        let so_far = body.changed.each().next().unwrap().1;
+        assert!(0 < so_far && so_far < 40_000, "{so_far}");
+        let whole: Vec<_> = body.changed_in_all().each().collect();
+        assert_eq!(whole, [(BadClass::DateInfinite, 40_000, 1)]);
+        body.rewind();
+        assert!(body.changed.is_empty(), "a second try counts from nothing");
     }
 
     /// A value of a type and what StarRocks would read from its JSON.
@@ -570,7 +739,7 @@ mod tests {
     }
 
     fn same(ty: &ColumnType, text: &str, read: &sonic_rs::Value) -> bool {
-        match created(ty, false) {
+        match created(ty, false, &TypeRules::default()) {
             Target::Boolean => read.as_bool() == Some(text == "t"),
             Target::Int(_) => read.as_i64() == text.parse().ok(),
             Target::Float => read.as_f64().map(|n| n as f32) == text.parse().ok(),

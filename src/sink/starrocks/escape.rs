@@ -28,8 +28,10 @@ fn clean_plain(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| must_escape(*byte)).unwrap_or(bytes.len())
 }
 
-/// Appends the text as a JSON string with its quotes (RFC 8259, section 7). The bytes are taken to be UTF-8.
-pub(super) fn string(text: &[u8], out: &mut Vec<u8>) {
+/// Appends the text as a JSON string with its quotes (RFC 8259, section 7); whether it holds U+0000. The bytes are
+/// taken to be UTF-8.
+pub(super) fn string(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut nul = false;
     out.reserve(text.len() + 2);
     out.push(b'"');
     let mut rest = text;
@@ -44,6 +46,7 @@ pub(super) fn string(text: &[u8], out: &mut Vec<u8>) {
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
             byte => {
+                nul |= *byte == 0;
                 let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
                 out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
             }
@@ -51,6 +54,7 @@ pub(super) fn string(text: &[u8], out: &mut Vec<u8>) {
         rest = after;
     }
     out.push(b'"');
+    nul
 }
 
 #[cfg(test)]
@@ -69,7 +73,7 @@ mod tests {
             all.push(c);
             let mut body = Vec::new();
             if c < '\u{3000}' {
-                string(c.to_string().as_bytes(), &mut body);
+                assert_eq!(string(c.to_string().as_bytes(), &mut body), c == '\0');
                 assert_eq!(parsed(&body), c.to_string());
             }
         }

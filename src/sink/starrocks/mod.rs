@@ -7,32 +7,55 @@
 //! (`pipeline`). Start at [`StarRocks`] in `sink`; `stream_load` is the wire, `encode` the body, `verdict` the judgement.
 
 mod answer;
+mod array;
+mod blocked;
+mod canonical_json;
+mod compound;
+mod contents;
 mod date;
 mod ddl;
+mod element;
 mod encode;
 mod escape;
+mod fit;
+mod hstore;
 mod http;
+mod instead;
+mod json;
 mod label;
 mod leftovers;
+mod nearest;
 mod number;
 mod options;
 mod plan;
+mod policy;
 mod prepare;
+mod quoted;
 mod reasons;
 mod redirect;
 mod setup;
 mod sink;
+mod spelling;
 mod sql;
 mod stream_load;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
 mod truncate;
+#[cfg(test)]
+mod twin;
 mod types;
+mod types_page;
 mod value;
 mod verdict;
+mod wider;
 
+pub use contents::{Contents, Copied};
 pub use options::{
-    BadValue, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, Options, SinkUrl,
+    ArrayAs, ByteaAs, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, JsonAs, NumericAs,
+    Options, SinkUrl, TypeRules,
 };
+pub use policy::{BadClass, CLASSES, ClassRow, Policies, Policy, classes_in_markdown};
 pub use sink::StarRocks;
+pub use types_page::types_page;

@@ -23,6 +23,46 @@ pub(super) fn decimal(text: &[u8]) -> Option<Decimal<'_>> {
     Some(Decimal { whole: &whole[leading..], fraction: &fraction[..fraction.len() - trailing] })
 }
 
+/// The number with `whole` digits before the point and `fraction` after it that is nearest to this one, halves away
+/// from zero as PostgreSQL and StarRocks round. An infinity is nearest to the last number there is.
+pub(super) fn nearest_decimal(text: &[u8], whole: usize, fraction: usize) -> Option<Vec<u8>> {
+    let negative = text.starts_with(b"-");
+    let digits = match text {
+        b"Infinity" | b"-Infinity" => None,
+        _ => Some(decimal(text)?),
+    };
+    let digits = digits.and_then(|digits| rounded(digits, whole, fraction)).unwrap_or(vec![b'9'; whole + fraction]);
+    let zero = digits.iter().all(|digit| *digit == b'0');
+    let mut out = Vec::with_capacity(digits.len() + 3);
+    out.extend_from_slice(if negative && !zero { b"-" } else { b"" });
+    let (before, after) = digits.split_at(digits.len() - fraction);
+    out.extend_from_slice(if before.is_empty() { b"0" } else { before });
+    if fraction > 0 {
+        out.push(b'.');
+        out.extend_from_slice(after);
+    }
+    Some(out)
+}
+
+/// The digits with `fraction` of them after the point; `None` if more than `whole` stand before it.
+fn rounded(digits: Decimal<'_>, whole: usize, fraction: usize) -> Option<Vec<u8>> {
+    let kept = digits.fraction.iter().copied().chain(std::iter::repeat(b'0')).take(fraction);
+    let mut all: Vec<u8> = digits.whole.iter().copied().chain(kept).collect();
+    if digits.fraction.get(fraction).is_some_and(|next| *next >= b'5') {
+        match all.iter().rposition(|digit| *digit != b'9') {
+            Some(at) => {
+                all[at] += 1;
+                all[at + 1..].fill(b'0');
+            }
+            None => {
+                all.fill(b'0');
+                all.insert(0, b'1');
+            }
+        }
+    }
+    (all.len() <= whole + fraction).then_some(all)
+}
+
 /// Reads a whole number of up to 18 digits, which is most of them. `None` if it is none or may be larger.
 #[inline]
 pub(super) fn short(text: &[u8]) -> Option<i64> {
@@ -51,6 +91,18 @@ pub(super) fn whole(text: &[u8]) -> Option<i128> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let plain = digits.iter().all(u8::is_ascii_digit);
     plain.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
+}
+
+/// The digits of an amount as PostgreSQL writes it under `lc_monetary=C`: `-$1,234.50`.
+pub(super) fn money(text: &[u8]) -> Option<Vec<u8>> {
+    let (sign, amount) = match text.strip_prefix(b"-") {
+        Some(amount) => (&b"-"[..], amount),
+        None => (&b""[..], text),
+    };
+    let digits = amount.strip_prefix(b"$").filter(|digits| digits.first().is_some_and(u8::is_ascii_digit))?;
+    let digits = digits.iter().filter(|byte| **byte != b',');
+    let written: Vec<u8> = sign.iter().chain(digits).copied().collect();
+    decimal(&written).is_some().then_some(written)
 }
 
 /// Whether the text is a number as JSON has them (RFC 8259, section 6).
@@ -106,6 +158,38 @@ mod tests {
     }
 
     #[test]
+    fn the_nearest_decimal_is_found() {
+        // number, digits before and after the point, nearest
+        let cases = [
+            ("1.005", 3, 2, "1.01"),
+            ("-1.005", 3, 2, "-1.01"),
+            ("1.00499999", 3, 2, "1.00"),
+            ("0.5", 3, 0, "1"),
+            ("-0.4", 3, 0, "0"),
+            ("-0.004", 3, 2, "0.00"),
+            ("9.995", 3, 2, "10.00"),
+            ("999.994", 3, 2, "999.99"),
+            ("999.995", 3, 2, "999.99"),
+            ("-999.995", 3, 2, "-999.99"),
+            ("1000", 3, 2, "999.99"),
+            ("-123456789.123", 3, 2, "-999.99"),
+            ("Infinity", 3, 2, "999.99"),
+            ("-Infinity", 0, 2, "-0.99"),
+            ("0.999", 0, 2, "0.99"),
+            ("0.994", 0, 2, "0.99"),
+            ("7", 1, 0, "7"),
+            ("9.5", 1, 0, "9"),
+        ];
+        for (text, whole, fraction, want) in cases {
+            let got = nearest_decimal(text.as_bytes(), whole, fraction).map(|out| String::from_utf8(out).unwrap());
+            assert_eq!(got.as_deref(), Some(want), "{text} ({whole},{fraction})");
+        }
+        for text in ["NaN", "", "1e5", "-"] {
+            assert_eq!(nearest_decimal(text.as_bytes(), 3, 2), None, "{text}");
+        }
+    }
+
+    #[test]
     fn whole_numbers_are_read() {
         let edge = i128::MIN.to_string();
         let cases = [
@@ -126,6 +210,23 @@ mod tests {
         ];
         for (text, want) in cases {
             assert_eq!(whole(text.as_bytes()), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_read() {
+        let cases = [
+            ("$0.00", Some("0.00")),
+            ("-$92,233,720,368,547,758.08", Some("-92233720368547758.08")),
+            ("$1,234.50", Some("1234.50")),
+            ("1.50", None),
+            ("$", None),
+            ("$-1.50", None),
+            ("-", None),
+            ("\u{20ac}1.50", None),
+        ];
+        for (text, want) in cases {
+            assert_eq!(money(text.as_bytes()), want.map(|want| want.as_bytes().to_vec()), "{text}");
         }
     }
 

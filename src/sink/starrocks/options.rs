@@ -11,6 +11,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::policy::Policies;
+
 /// A frontend's HTTP port if none is named (StarRocks: `http_port`).
 pub const DEFAULT_HTTP_PORT: u16 = 8030;
 /// A frontend's HTTPS port if none is named (StarRocks: `https_port`).
@@ -43,7 +45,9 @@ pub struct Options {
     /// What becomes of deleted rows.
     pub delete_mode: DeleteMode,
     /// What to do about values the target column cannot hold.
-    pub on_bad_value: BadValue,
+    pub on_bad_value: Policies,
+    /// How types are mapped where there is a choice.
+    pub types: TypeRules,
     /// `timeout` of a load at the server; the client waits a little longer.
     pub load_timeout: Duration,
     /// Longest time to connect.
@@ -112,13 +116,97 @@ pub enum DeleteMode {
     Hard,
 }
 
-/// What to do about a value its target column cannot hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadValue {
-    /// The table waits for a person.
-    Block,
-    /// It becomes NULL, and is counted. Never for key columns and columns that must not be NULL: those block.
-    Null,
+/// Which type a created column gets where more than one could do. Columns that exist keep theirs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TypeRules {
+    /// Exact decimals without declared precision.
+    pub numeric: NumericAs,
+    /// Documents.
+    pub json: JsonAs,
+    /// Arrays.
+    pub array: ArrayAs,
+    /// Bytes.
+    pub bytea: ByteaAs,
+}
+
+/// What decimals without declared precision become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NumericAs {
+    /// VARCHAR: every number, as its digits.
+    #[default]
+    Varchar,
+    /// DECIMAL of that many digits, of which so many stand after the point.
+    Decimal {
+        /// Digits in all, 1 to 38.
+        precision: u16,
+        /// Digits after the point.
+        scale: u16,
+    },
+}
+
+impl NumericAs {
+    /// Reads `varchar` or `decimal(38,9)`.
+    ///
+    /// # Errors
+    /// A clause that follows the setting's name.
+    pub fn parse(text: &str) -> Result<NumericAs, String> {
+        let lower: String = text.to_ascii_lowercase().split_whitespace().collect();
+        if lower == "varchar" {
+            return Ok(NumericAs::Varchar);
+        }
+        let digits = lower.strip_prefix("decimal(").and_then(|rest| rest.strip_suffix(')'));
+        let (precision, scale) = digits
+            .and_then(|digits| digits.split_once(','))
+            .and_then(|(precision, scale)| Some((precision.parse().ok()?, scale.parse().ok()?)))
+            .ok_or("is neither varchar nor decimal(digits,digits after the point)")?;
+        if !(1..=38).contains(&precision) || scale > precision {
+            return Err(
+                "is a decimal that StarRocks does not have: 1 to 38 digits, no more of them after the point".into()
+            );
+        }
+        Ok(NumericAs::Decimal { precision, scale })
+    }
+}
+
+impl fmt::Display for NumericAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NumericAs::Varchar => f.write_str("varchar"),
+            NumericAs::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
+        }
+    }
+}
+
+/// What documents become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JsonAs {
+    /// JSON.
+    #[default]
+    Json,
+    /// VARCHAR: the text as it is.
+    Varchar,
+}
+
+/// What arrays become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ArrayAs {
+    /// JSON: a document of arrays.
+    #[default]
+    Json,
+    /// ARRAY of the elements' type, where there is one; else JSON.
+    Array,
+    /// VARCHAR: the text as it is.
+    Varchar,
+}
+
+/// What bytes become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ByteaAs {
+    /// VARCHAR: `\\x` and hexadecimal digits.
+    #[default]
+    Varchar,
+    /// VARBINARY: the bytes.
+    Varbinary,
 }
 
 /// What a `SINK_URL` says; parts it does not say are `None`.
@@ -288,6 +376,34 @@ fn frontends(hosts: &str, https: bool, problems: &mut Vec<String>) -> Vec<Fronte
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_decimals_become_is_read() {
+        let decimal = |precision, scale| Ok(NumericAs::Decimal { precision, scale });
+        let cases = [
+            ("varchar", Ok(NumericAs::Varchar)),
+            ("VARCHAR", Ok(NumericAs::Varchar)),
+            ("decimal(38,9)", decimal(38, 9)),
+            ("Decimal (10, 0)", decimal(10, 0)),
+            ("decimal(38,38)", decimal(38, 38)),
+            ("decimal(39,9)", Err("1 to 38 digits")),
+            ("decimal(5,6)", Err("1 to 38 digits")),
+            ("decimal(0,0)", Err("1 to 38 digits")),
+            ("decimal(10)", Err("is neither")),
+            ("decimal(-1,0)", Err("is neither")),
+            ("text", Err("is neither")),
+        ];
+        for (text, want) in cases {
+            match (NumericAs::parse(text), want) {
+                (Ok(got), Ok(want)) => {
+                    assert_eq!(got, want, "{text}");
+                    assert_eq!(NumericAs::parse(&got.to_string()), Ok(got));
+                }
+                (Err(got), Err(want)) => assert!(got.contains(want), "{text}: {got}"),
+                (got, want) => panic!("{text}: {got:?} where {want:?} was expected"),
+            }
+        }
+    }
 
     fn shown(url: &str) -> String {
         match SinkUrl::parse(url) {

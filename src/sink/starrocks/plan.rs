@@ -1,9 +1,9 @@
 //! How the rows of one table are written: settled once when the table is prepared, not row by row.
 
 use super::escape;
-use super::options::BadValue;
+use super::policy::{Abilities, Policies, Policy, is_prose};
 use super::value::Writer;
-use crate::model::{ColumnSet, Present};
+use crate::model::{ColumnSet, ColumnType, Present};
 
 /// One source column in its target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,14 +13,47 @@ pub(super) struct PlanColumn {
     /// `,"name":`, so that writing a key is one copy.
     pub(super) prefix: Box<[u8]>,
     pub(super) writer: Writer,
+    /// The name of the field that the server makes the value from, if not the column's own.
+    pub(super) sent_as: Option<String>,
     /// Whether the target column may be NULL.
     pub(super) nullable: bool,
     pub(super) key: bool,
+    /// Whether a part of a value's text is still text of its type.
+    pub(super) prose: bool,
+    /// What becomes of values it cannot hold.
+    pub(super) policies: Policies,
 }
 
 impl PlanColumn {
+    /// A column that blocks its table for every value it cannot hold.
     pub(super) fn new(name: &str, writer: Writer, nullable: bool, key: bool) -> Self {
-        PlanColumn { name: name.to_owned(), prefix: prefix(name), writer, nullable, key }
+        let policies = Policies::all(Policy::Block);
+        PlanColumn {
+            name: name.to_owned(),
+            prefix: prefix(name),
+            writer,
+            sent_as: None,
+            nullable,
+            key,
+            prose: false,
+            policies,
+        }
+    }
+
+    /// With these policies for values of `ty`, as far as the column can follow them.
+    pub(super) fn with_policies(self, policies: &Policies, ty: &ColumnType) -> Self {
+        let column = PlanColumn { prose: is_prose(ty), ..self };
+        PlanColumn { policies: policies.in_column(&column.abilities()), ..column }
+    }
+
+    /// What its policies could be.
+    pub(super) fn abilities(&self) -> Abilities {
+        Abilities { writer: self.writer, nullable: self.nullable, key: self.key, prose: self.prose }
+    }
+
+    /// Its values travel as hexadecimal digits in a field of that name.
+    pub(super) fn sent_as(self, field: String) -> Self {
+        PlanColumn { prefix: prefix(&field), sent_as: Some(field), ..self }
     }
 }
 
@@ -63,7 +96,6 @@ pub(super) struct Plan {
     pub(super) hard_deletes: bool,
     /// Every column of the target besides the key may be NULL, so that a row that brings the key alone is accepted.
     pub(super) key_alone_fits: bool,
-    pub(super) on_bad_value: BadValue,
 }
 
 /// What the headers of a load say of its columns.
@@ -76,6 +108,11 @@ pub(super) struct ColumnHeaders {
 }
 
 impl Plan {
+    /// Whether a body may hold other values than the source's.
+    pub(super) fn may_change_values(&self) -> bool {
+        self.columns.iter().any(|column| !column.policies.all_block())
+    }
+
     /// Which source columns the rows (not the deletes) of such a load bring.
     pub(super) fn included(&self, present: &Present) -> Vec<bool> {
         match present {
@@ -93,18 +130,63 @@ impl Plan {
     ///
     /// Without `columns` StarRocks takes every column of the table, and an absent JSON key is NULL. With
     /// `partial_update` it keeps what `columns` does not name, and accepts a row that lacks NOT NULL columns (StarRocks
-    /// documentation, "Change data through loading").
+    /// documentation, "Change data through loading"). A value that the server makes from a field is named with how,
+    /// and then all others must be named too.
     pub(super) fn headers(&self, present: &Present) -> ColumnHeaders {
         let delete_rows = *present == Present::KeyOnly && self.hard_deletes;
-        if *present == Present::All || (delete_rows && self.key_alone_fits) {
+        let whole = *present == Present::All || (delete_rows && self.key_alone_fits);
+        let included = self.included(present);
+        let source = || self.columns.iter().zip(&included).filter(|(_, included)| **included).map(|(column, _)| column);
+        if whole && !source().any(|column| column.sent_as.is_some()) {
             return ColumnHeaders::default();
         }
-        let included = self.included(present);
-        let source =
-            self.columns.iter().zip(&included).filter(|(_, included)| **included).map(|(c, _)| c.name.as_str());
-        let audit = self.audit.iter().filter(|_| !delete_rows).flat_map(|audit| audit.names());
-        let op = delete_rows.then_some("__op");
-        let names: Vec<String> = source.chain(audit).chain(op).map(|name| name.replace('`', "``")).collect();
-        ColumnHeaders { partial: true, columns: Some(format!("`{}`", names.join("`,`"))) }
+        let fields = source().map(|column| quoted(column.sent_as.as_deref().unwrap_or(&column.name)));
+        let audit = self.audit.iter().filter(|_| !delete_rows).flat_map(|audit| audit.names()).map(quoted);
+        let op = delete_rows.then(|| quoted("__op"));
+        let made = source().filter_map(|column| {
+            let field = quoted(column.sent_as.as_deref()?);
+            Some(format!("{}=to_binary({field},'hex')", quoted(&column.name)))
+        });
+        let names: Vec<String> = fields.chain(audit).chain(op).chain(made).collect();
+        ColumnHeaders { partial: !whole, columns: Some(names.join(",")) }
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_travel_as_digits_in_a_field_of_their_own() {
+        let id = PlanColumn::new("id", Writer::Int(64), false, true);
+        let note = PlanColumn::new("note", Writer::Text(10), true, false);
+        let bytes = PlanColumn::new("b`c", Writer::Hex(10), true, false).sent_as("b`c__hex".into());
+        assert_eq!((bytes.name.as_str(), &bytes.prefix[..]), ("b`c", &b",\"b`c__hex\":"[..]));
+        let plan = Plan {
+            columns: vec![id, note, bytes],
+            key: vec![0],
+            audit: Some(Audit {
+                op_type: "o".into(),
+                is_deleted: "d".into(),
+                synced_at: "s".into(),
+                cdc_version: "v".into(),
+            }),
+            hard_deletes: true,
+            key_alone_fits: true,
+        };
+        let made = "`b``c`=to_binary(`b``c__hex`,'hex')";
+        let cases = [
+            (Present::All, false, Some(format!("`id`,`note`,`b``c__hex`,`o`,`d`,`s`,`v`,{made}"))),
+            (Present::Only(ColumnSet::from_iter([0, 1])), true, Some("`id`,`note`,`o`,`d`,`s`,`v`".to_owned())),
+            (Present::Only(ColumnSet::from_iter([2])), true, Some(format!("`id`,`b``c__hex`,`o`,`d`,`s`,`v`,{made}"))),
+            (Present::KeyOnly, false, None),
+        ];
+        for (present, partial, columns) in cases {
+            assert_eq!(plan.headers(&present), ColumnHeaders { partial, columns }, "{present:?}");
+        }
     }
 }

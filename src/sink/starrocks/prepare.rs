@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::ddl;
+use super::options::Options;
 use super::plan::Plan;
 use super::reasons::{self, Code};
 use super::sink::{LOOK_AGAIN, Prepared, StarRocks};
@@ -60,22 +61,7 @@ impl StarRocks {
 
     /// The target table as it is; `None` if there is none.
     pub(super) async fn describe(&self, sql: &mut Sql, schema: &TableSchema) -> Result<Option<Described>, Reason> {
-        let object = schema.name.to_string();
-        let (database, target) = (&self.options.database, &schema.target);
-        let columns = match sql.rows(&format!("DESC {}", ddl::table(database, target))).await {
-            Ok(rows) => rows,
-            Err(error) if error.is_missing() => return Ok(None),
-            Err(error) => return Err(error.reason(&self.options, &object, "reading the columns of the target table")),
-        };
-        let query = format!(
-            "SELECT TABLE_MODEL, PRIMARY_KEY FROM information_schema.tables_config \
-             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
-            ddl::text(database),
-            ddl::text(target)
-        );
-        let config = sql.rows(&query).await;
-        let config = config.map_err(|e| e.reason(&self.options, &object, "reading the model of the target table"))?;
-        Ok(Some(described(&columns, config.first())))
+        describe(&self.options, sql, schema).await
     }
 
     pub(super) async fn create(&self, sql: &mut Sql, schema: &TableSchema) -> Result<(), Reason> {
@@ -164,6 +150,30 @@ impl StarRocks {
         kept.insert(0, Prepared { schema, plan: Arc::new(plan) });
         kept.truncate(PLANS_PER_TABLE);
     }
+}
+
+/// The target table as it is; `None` if there is none.
+pub(super) async fn describe(
+    options: &Options,
+    sql: &mut Sql,
+    schema: &TableSchema,
+) -> Result<Option<Described>, Reason> {
+    let object = schema.name.to_string();
+    let (database, target) = (&options.database, &schema.target);
+    let columns = match sql.rows(&format!("DESC {}", ddl::table(database, target))).await {
+        Ok(rows) => rows,
+        Err(error) if error.is_missing() => return Ok(None),
+        Err(error) => return Err(error.reason(options, &object, "reading the columns of the target table")),
+    };
+    let query = format!(
+        "SELECT TABLE_MODEL, PRIMARY_KEY FROM information_schema.tables_config \
+         WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        ddl::text(database),
+        ddl::text(target)
+    );
+    let config = sql.rows(&query).await;
+    let config = config.map_err(|e| e.reason(options, &object, "reading the model of the target table"))?;
+    Ok(Some(described(&columns, config.first())))
 }
 
 /// Puts together what `DESC` and `tables_config` say.

@@ -170,8 +170,7 @@ impl Code {
             Code::NotPrepared => "It is prepared by itself before the next try.",
             Code::Value => {
                 "Widen the target column; it goes on by itself then. Correcting the value in the source is not enough, \
-                 because the log still holds the change as it was. ON_BAD_VALUE=null loads NULL instead, except for \
-                 keys and columns that must not be NULL."
+                 because the log still holds the change as it was. ON_BAD_VALUE says what else may be loaded."
             }
             Code::KeyTooLong => {
                 "StarRocks holds no such key, and the log still holds the change. Leave the table out of TABLES, or give it \

@@ -13,15 +13,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
 use super::answer::{self, Answer};
+use super::blocked::Place;
 use super::date;
 use super::encode::Body;
 use super::label::Labels;
 use super::leftovers::Leftover;
 use super::options::Options;
 use super::plan::Plan;
+use super::policy::Changed;
 use super::reasons::{self, Code};
 use super::sql::Sql;
-use super::stream_load::{Replied, Submission, Wire, told};
+use super::stream_load::{Replied, Submission, Unanswered, Wire, told};
 use super::verdict::Verdict;
 use crate::model::{Class, Load, Lsn, Reason, TableId, TableSchema};
 use crate::sink::{Deletes, Fate, LoadError, Loaded, Sink, Ticket};
@@ -61,6 +63,8 @@ pub struct StarRocks {
     /// How often a ticket's load was accepted with the wrong number of rows. Its label is spent then: the server
     /// would call the next try done.
     spent: Mutex<HashMap<String, u64>>,
+    /// What the loads whose outcome is not known yet would change, by label.
+    unsettled: Mutex<HashMap<String, (Arc<TableSchema>, Changed)>>,
     /// Backends in the cluster, 0 if not known.
     pub(super) backends: AtomicU64,
 }
@@ -102,6 +106,7 @@ impl StarRocks {
             slots: Semaphore::new(options.parallelism.max(1)),
             pending: Mutex::default(),
             spent: Mutex::default(),
+            unsettled: Mutex::default(),
             backends: AtomicU64::new(0),
             meter,
             options,
@@ -168,6 +173,7 @@ impl StarRocks {
         headers.extend(columns.columns.map(|columns| format!("columns: {columns}")));
         Submission {
             object: load.schema.name.to_string(),
+            place: Place { database: self.options.database.clone(), table: load.schema.target.clone() },
             path: self.path(&load.schema.target),
             headers,
             body: Body::new(plan, load, &date::written(made)),
@@ -235,20 +241,41 @@ impl StarRocks {
         prepared.map(|prepared| prepared.schema.target.clone()).unwrap_or_default()
     }
 
-    fn note(&self, result: &Result<Loaded, LoadError>, replaced: u64) {
+    /// Counts what came of a load. What it changed counts once it is known to be in, and then once.
+    fn note(&self, label: &str, load: &Load, result: &Result<Loaded, LoadError>, changed: Changed) {
+        lock(&self.unsettled).remove(label);
         match result {
             Ok(loaded) => {
                 self.meter.reachable(true);
                 self.meter.loaded(loaded.rows, loaded.bytes);
-                if replaced > 0 {
-                    self.meter.replaced(replaced);
-                }
+                self.note_changed(&load.schema, &changed);
             }
             Err(LoadError::Refused(_)) => self.meter.refused(),
             Err(LoadError::Retry(reason) | LoadError::SlowDown(reason) | LoadError::Unknown(reason)) => {
                 if reason.code == Code::Unreachable.text() {
                     self.meter.reachable(false);
                 }
+                if matches!(result, Err(LoadError::Unknown(_))) && !changed.is_empty() {
+                    lock(&self.unsettled).insert(label.to_owned(), (load.schema.clone(), changed));
+                }
+            }
+        }
+    }
+
+    /// Counts values of a load that is in and that are not the source's own.
+    fn note_changed(&self, schema: &TableSchema, changed: &Changed) {
+        for (class, values, column) in changed.each() {
+            let (class, policy) = (class.row().name, self.options.on_bad_value.of(class).name());
+            if self.meter.changed(&schema.name, class, policy, values) {
+                let column = schema.columns.get(column).map_or("", |column| column.name.as_str());
+                tracing::warn!(
+                    table = %schema.name,
+                    column,
+                    class,
+                    policy,
+                    "StarRocks cannot hold a value as it is: ON_BAD_VALUE says what was loaded instead, and \
+                     sluicegate_values_changed_total counts from here"
+                );
             }
         }
     }
@@ -307,18 +334,21 @@ impl Sink for StarRocks {
         let submission = self.submission(&label, load, plan.clone());
         let wire = self.wire.clone();
         let submitted = self.wire.pool.run(move |connection| wire.submit(connection, submission)).await;
-        let (result, replaced) = match submitted {
+        let (result, changed) = match submitted {
             Ok(replied) => {
                 self.meter.reachable(true);
-                let replaced = replied.replaced;
-                (self.judged(ticket, &label, load, &plan, replied).await, replaced)
+                let changed = replied.changed;
+                (self.judged(ticket, &label, load, &plan, replied).await, changed)
             }
-            Err(error) => (Err(self.look_again(error).await), 0),
+            Err(unanswered) => {
+                let Unanswered { error, changed } = *unanswered;
+                (Err(self.look_again(error).await), changed)
+            }
         };
         if let Ok(loaded) = &result {
             tracing::debug!(table = %load.schema.name, label, rows = loaded.rows, bytes = loaded.bytes, "loaded");
         }
-        self.note(&result, replaced);
+        self.note(&label, load, &result, changed);
         result
     }
 
@@ -329,6 +359,10 @@ impl Sink for StarRocks {
         let fate = fate?;
         if fate != Fate::Pending {
             lock(&self.pending).remove(&label);
+            let unsettled = lock(&self.unsettled).remove(&label);
+            if let (Fate::Loaded, Some((schema, changed))) = (fate, unsettled) {
+                self.note_changed(&schema, &changed);
+            }
             return Ok(fate);
         }
         let since = *lock(&self.pending).entry(label.clone()).or_insert_with(Instant::now);

@@ -14,10 +14,12 @@ use tokio::time::timeout;
 
 use super::options::Options;
 use super::reasons::{self, Code};
-use crate::model::Reason;
+use crate::model::{EachRow, Reason};
 
 /// Longest time for one statement.
 const STATEMENT_TIME: Duration = Duration::from_secs(120);
+/// Longest time until the first row of a large table.
+const FIRST_ROW_TIME: Duration = Duration::from_secs(3600);
 /// What the client would ask the server for: `max_allowed_packet` in bytes, `wait_timeout` in seconds.
 const PACKET_MAX: usize = 32 << 20;
 const WAIT_TIMEOUT: usize = 28_800;
@@ -152,6 +154,21 @@ impl Sql {
         Ok(rows.into_iter().map(record).collect())
     }
 
+    /// Runs a query and hands on its rows one by one, as the server prints them. The time limit is that for the first
+    /// row, and for each next one.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub(super) async fn each(&mut self, query: &str, each: EachRow<'_>) -> Result<(), SqlError> {
+        let mut result = limited(FIRST_ROW_TIME, self.conn.query_iter(query)).await?;
+        while let Some(row) = limited(STATEMENT_TIME, result.next()).await? {
+            let values = row.unwrap_raw();
+            let texts: Vec<Option<&[u8]>> = values.iter().map(text).collect();
+            each(&texts);
+        }
+        limited(STATEMENT_TIME, result.drop_result()).await
+    }
+
     /// Runs a statement whose result does not matter.
     ///
     /// # Errors
@@ -177,6 +194,14 @@ async fn limited<T>(limit: Duration, work: impl Future<Output = Result<T, mysql_
             Err(SqlError::Server { code: error.code, message: error.message })
         }
         Ok(Err(error)) => Err(SqlError::Lost(error.to_string())),
+    }
+}
+
+/// The text protocol has no other values than these two.
+fn text(value: &Option<Value>) -> Option<&[u8]> {
+    match value {
+        Some(Value::Bytes(bytes)) => Some(bytes),
+        _ => None,
     }
 }
 

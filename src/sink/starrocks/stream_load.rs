@@ -14,9 +14,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::answer::{self, Answer};
-use super::encode::{Body, EncodeError};
+use super::blocked::{Place, unencodable};
+use super::encode::Body;
 use super::http::{Connection, Method, Pool, Request, Response, SendError};
 use super::options::{Frontend, Options};
+use super::policy::Changed;
 use super::reasons::Code;
 use super::redirect::{Policy, Refusal};
 use super::verdict::{Seen, Verdict, verdict};
@@ -35,6 +37,8 @@ const LOAD_MARGIN: Duration = Duration::from_secs(30);
 pub(super) struct Submission {
     /// The source table, for reasons.
     pub(super) object: String,
+    /// The target table, for statements.
+    pub(super) place: Place,
     /// Percent-encoded.
     pub(super) path: String,
     pub(super) headers: Vec<String>,
@@ -49,10 +53,25 @@ pub(super) struct Replied {
     pub(super) answer: Answer,
     /// Size of the body.
     pub(super) bytes: u64,
-    /// Values replaced by NULL in it.
-    pub(super) replaced: u64,
+    /// Its values that are not the source's own, if it may be in.
+    pub(super) changed: Changed,
     /// Who answered.
     pub(super) node: Frontend,
+}
+
+/// Why a load has no answer.
+#[derive(Clone, Debug)]
+pub(super) struct Unanswered {
+    pub(super) error: LoadError,
+    /// The body's values that are not the source's own, if it may be in nevertheless.
+    pub(super) changed: Changed,
+}
+
+impl From<LoadError> for Box<Unanswered> {
+    /// An error of which it is known that nothing is in.
+    fn from(error: LoadError) -> Box<Unanswered> {
+        Box::new(Unanswered { error, changed: Changed::default() })
+    }
 }
 
 /// Everything that outlives one exchange.
@@ -107,10 +126,10 @@ impl Wire {
         &self,
         connection: &mut Connection<'_>,
         mut submission: Submission,
-    ) -> Result<Replied, LoadError> {
-        let object = submission.object;
+    ) -> Result<Replied, Box<Unanswered>> {
+        let (object, place) = (submission.object, submission.place);
         // Finds what is wrong with a small load before anyone is bothered.
-        submission.body.fill().map_err(|error| LoadError::Refused(unencodable(&object, &error)))?;
+        submission.body.fill().map_err(|error| LoadError::Refused(unencodable(&object, &place, &error)))?;
         let password = self.password().map_err(LoadError::Refused)?;
         let (frontend, first) = self.announce(connection, &submission.path, &submission.headers, &password)?;
         let (mut node, mut response, mut body) = (frontend.clone(), first, submission.body);
@@ -131,16 +150,29 @@ impl Wire {
             body = connection.take_body().ok_or_else(|| {
                 LoadError::Refused(Code::Contract.reason(object.clone(), "the body of a load got lost"))
             })?;
-            response = sent.map_err(|error| upload_failed(&object, &node, begun, error))?;
+            response = match sent {
+                Ok(response) => response,
+                Err(error) => {
+                    let error = upload_failed(&object, &place, &node, begun, error);
+                    let may_be_in = matches!(error, LoadError::Unknown(_));
+                    let changed = if may_be_in { body.changed_in_all() } else { Changed::default() };
+                    return Err(Box::new(Unanswered { error, changed }));
+                }
+            };
             begun |= response.body_begun;
             if is_redirect(response.status) {
                 body.rewind();
             }
         }
         if is_redirect(response.status) {
-            return Err(LoadError::Refused(endless(&node)));
+            return Err(LoadError::Refused(endless(&node)).into());
         }
-        Ok(replied(response, node, begun, (body.bytes(), body.replaced())))
+        let replied = Replied { bytes: body.bytes(), ..replied(response, node, begun) };
+        let changed = match replied.verdict {
+            Verdict::Loaded | Verdict::LoadedBefore | Verdict::AskAboutLabel => body.changed_in_all(),
+            Verdict::Retry(_) | Verdict::SlowDown(_) | Verdict::Refused(_) => Changed::default(),
+        };
+        Ok(Replied { changed, ..replied })
     }
 
     /// Asks the frontends in turn, without a body, where the body may go. Returns the first that answers at all.
@@ -228,7 +260,7 @@ impl Wire {
         if is_redirect(response.status) {
             return self.target(frontend, &response);
         }
-        let replied = replied(response, frontend.clone(), false, (0, 0));
+        let replied = replied(response, frontend.clone(), false);
         let (object, message) = (frontend.to_string(), told(&replied, &[]));
         Err(match replied.verdict {
             Verdict::Retry(code) | Verdict::SlowDown(code) => code.reason(object, message),
@@ -295,8 +327,8 @@ impl Wire {
     }
 }
 
-/// The answer judged. `body` is its size and how many of its values were replaced.
-fn replied(response: Response, node: Frontend, body_begun: bool, body: (u64, u64)) -> Replied {
+/// The answer judged, as if there were no body.
+fn replied(response: Response, node: Frontend, body_begun: bool) -> Replied {
     let answer = Answer::read(&response.body).unwrap_or_default();
     let seen = Seen {
         http: response.status,
@@ -306,7 +338,7 @@ fn replied(response: Response, node: Frontend, body_begun: bool, body: (u64, u64
         body_begun,
     };
     let verdict = verdict(&seen);
-    Replied { verdict, http: response.status, answer, bytes: body.0, replaced: body.1, node }
+    Replied { verdict, http: response.status, answer, bytes: 0, changed: Changed::default(), node }
 }
 
 fn is_redirect(status: u32) -> bool {
@@ -317,24 +349,11 @@ fn endless(node: &Frontend) -> Reason {
     Code::Redirect.reason(node.to_string(), format!("it redirects more than {HOPS_MAX} times"))
 }
 
-/// What a row that cannot be sent means.
-fn unencodable(object: &str, error: &EncodeError) -> Reason {
-    let code = match error {
-        EncodeError::Value { .. } => Code::Value,
-        EncodeError::KeyTooLong { .. } => Code::KeyTooLong,
-        EncodeError::Unchanged { .. }
-        | EncodeError::Columns { .. }
-        | EncodeError::DeleteAmongRows
-        | EncodeError::RowAmongDeletes => Code::Contract,
-    };
-    code.reason(object, error.to_string())
-}
-
 /// What a broken upload means. `earlier` tells whether an earlier hop got a part of the body: it answered, so that
 /// nothing of it is in.
-fn upload_failed(object: &str, node: &Frontend, earlier: bool, error: SendError) -> LoadError {
+fn upload_failed(object: &str, place: &Place, node: &Frontend, earlier: bool, error: SendError) -> LoadError {
     match error {
-        SendError::Encode(error) => LoadError::Refused(unencodable(object, &error)),
+        SendError::Encode(error) => LoadError::Refused(unencodable(object, place, &error)),
         SendError::Tls(text) => LoadError::Refused(Code::Tls.reason(node.to_string(), text)),
         SendError::Transport { text, body_begun: false } if !earlier => {
             LoadError::Retry(Code::Unreachable.reason(node.to_string(), format!("backend {node}: {text}")))

@@ -41,8 +41,17 @@ pub(super) struct DescribedColumn {
 
 impl Described {
     /// Column names compare without case in StarRocks.
-    fn column(&self, name: &str) -> Option<&DescribedColumn> {
+    pub(super) fn column(&self, name: &str) -> Option<&DescribedColumn> {
         self.columns.iter().find(|column| same(&column.name, name))
+    }
+
+    /// A name for the digits of this column within a load, which no column has.
+    fn unused(&self, name: &str) -> String {
+        let mut unused = format!("{name}__hex");
+        while self.column(&unused).is_some() {
+            unused.push('_');
+        }
+        unused
     }
 }
 
@@ -65,7 +74,7 @@ pub(super) fn audit_columns(prefix: &str) -> [ColumnDef; 4] {
 pub(super) fn wanted(schema: &TableSchema, options: &Options) -> Vec<ColumnDef> {
     let column = |at: usize, key: bool| -> Option<ColumnDef> {
         let Column { name, ty, .. } = schema.columns.get(at)?;
-        Some(ColumnDef { name: name.clone(), ty: created(ty, key), key })
+        Some(ColumnDef { name: name.clone(), ty: created(ty, key, &options.types), key })
     };
     let values = (0..schema.columns.len()).filter(|at| !schema.is_key(*at));
     let keys = schema.key.iter().filter_map(|at| column(*at, true));
@@ -135,11 +144,18 @@ pub(super) fn fitted(schema: &TableSchema, described: &Described, options: &Opti
     let mut missing = Vec::new();
     for (at, column) in schema.columns.iter().enumerate() {
         let key = schema.is_key(at);
-        let wanted = ColumnDef { name: column.name.clone(), ty: created(&column.ty, key), key };
+        let wanted = ColumnDef { name: column.name.clone(), ty: created(&column.ty, key, &options.types), key };
         match described.column(&column.name) {
             None => missing.push(wanted),
             Some(there) => match Writer::new(&column.ty, key, &there.ty) {
-                Some(writer) => columns.push(PlanColumn::new(&there.name, writer, there.nullable, key)),
+                Some(writer) => {
+                    let planned = PlanColumn::new(&there.name, writer, there.nullable, key)
+                        .with_policies(&options.on_bad_value, &column.ty);
+                    columns.push(match writer {
+                        Writer::Hex(_) => planned.sent_as(described.unused(&there.name)),
+                        _ => planned,
+                    });
+                }
                 None => findings.push(type_finding(&target, options, schema, column, key, there)),
             },
         }
@@ -157,7 +173,6 @@ pub(super) fn fitted(schema: &TableSchema, described: &Described, options: &Opti
                 .columns
                 .iter()
                 .all(|column| column.nullable || described.key.iter().any(|key| same(key, &column.name))),
-            on_bad_value: options.on_bad_value,
         }),
         false => {
             let there = format!("{}.{}", options.database, schema.target);
@@ -193,18 +208,30 @@ fn type_finding(
     key: bool,
     there: &DescribedColumn,
 ) -> Reason {
-    let wanted = ColumnDef { name: there.name.clone(), ty: created(&column.ty, key), key };
+    let wanted = ColumnDef { name: there.name.clone(), ty: created(&column.ty, key, &options.types), key };
     let how = match fit(&column.ty, key, &there.ty) {
         Fit::Narrow => "is too narrow for",
         Fit::Fits | Fit::Wrong => "cannot take the values of",
     };
-    let message = format!("column {} of type {} {how} the source's, which need {}", there.name, there.ty, wanted.ty);
+    let message = format!(
+        "column {} of type {} {how} the source's column {} of type {}, which needs {}",
+        there.name, there.ty, column.name, column.ty, wanted.ty
+    );
     let reason = Code::Type.reason(target, message);
-    // Of a key, only VARCHAR may change, and only to be longer.
-    let fixed = key && !matches!((&there.ty, &wanted.ty), (Target::Varchar(_), Target::Varchar(_)));
-    match fixed {
-        true => Reason { remedy: "StarRocks cannot change a key column: create the table anew.".into(), ..reason },
-        false => reason.with_sql(ddl::modify_column(&options.database, &schema.target, &wanted) + ";"),
+    let modify = ddl::modify_column(&options.database, &schema.target, &wanted) + ";";
+    match there.ty.can_become(&wanted.ty, key) {
+        true => reason.with_sql(modify),
+        false if key => {
+            Reason { remedy: "StarRocks cannot change a key column: create the table anew.".into(), ..reason }
+        }
+        false => Reason {
+            remedy: format!(
+                "StarRocks cannot change {} to {} in place: create the table anew, or drop the column if its values are \
+                 not needed, so that it can be added as {}.",
+                there.ty, wanted.ty, wanted.ty
+            ),
+            ..reason
+        },
     }
 }
 
@@ -370,10 +397,28 @@ mod tests {
             (
                 "SINK_TYPE",
                 described(&with((1, ("name", "varchar(30)", true))), &["id"]),
-                "VARCHAR(30)",
+                "column name of type VARCHAR(30) is too narrow for the source's column name of type varchar(10), which \
+                 needs VARCHAR(40)",
                 "MODIFY COLUMN `name` VARCHAR(40) NULL;",
             ),
-            ("SINK_TYPE", described(&with((2, ("n", "date", true))), &["id"]), "DATE", "MODIFY COLUMN `n` INT NULL;"),
+            (
+                "SINK_TYPE",
+                described(&with((2, ("n", "smallint", true))), &["id"]),
+                "column n of type SMALLINT is too narrow for the source's column n of type integer, which needs INT",
+                "MODIFY COLUMN `n` INT NULL;",
+            ),
+            (
+                "SINK_TYPE",
+                described(&with((2, ("n", "date", true))), &["id"]),
+                "column n of type DATE cannot take the values of the source's column n of type integer",
+                "",
+            ),
+            (
+                "SINK_TYPE",
+                described(&with((0, ("id", "int", false))), &["id"]),
+                "column id of type INT is too narrow for the source's column id of type bigint, which needs BIGINT",
+                "",
+            ),
             ("SINK_SCHEMA", described(&good[..2], &["id"]), "lacks n", "ADD COLUMN (`n` INT NULL);"),
             (
                 "SINK_SCHEMA",

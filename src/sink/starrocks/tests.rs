@@ -7,7 +7,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::options::{BadValue, DeleteMode, Frontend, Options};
+use super::options::{DeleteMode, Frontend, Options, TypeRules};
+use super::policy::{Policies, Policy};
 use super::sink::StarRocks;
 use super::table::{self, Described, DescribedColumn};
 use crate::model::{
@@ -30,7 +31,8 @@ pub(super) fn options() -> Options {
         replication_num: None,
         audit_prefix: Some("sluice_".into()),
         delete_mode: DeleteMode::Soft,
-        on_bad_value: BadValue::Block,
+        on_bad_value: Policies::all(Policy::Block),
+        types: TypeRules::default(),
         load_timeout: Duration::from_secs(60),
         connect_timeout: Duration::from_secs(2),
         parallelism: 4,

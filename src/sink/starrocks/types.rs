@@ -1,231 +1,227 @@
-//! Which StarRocks type a source column gets, and which existing ones will do.
+//! The table of types: which StarRocks type a source column gets, how its values are sent, and what can not fit.
 //!
-//! In: a `ColumnType`, or a type as `DESC` prints it. Out: a [`Target`], or how well one fits. Always: a type that is
-//! created or accepted can hold its values without loss, or each value that it cannot hold is found by `value`.
+//! In: a `ColumnType` and the rules a person chose. Out: a [`Mapping`]. Always: a type that is created can hold its
+//! values without loss, or each value that it cannot hold is found by `value`. Creating tables, checking existing
+//! ones (`fit`), writing values (`value`) and the reference page (`types_page`) all start from it. Not here: how
+//! StarRocks spells its types (`target`). Start at [`mapping`].
+//!
 //! StarRocks' own rules: documentation, "Data types" and "Primary Key table" (a key may not be CHAR, DECIMAL, FLOAT,
 //! DOUBLE, VARBINARY or JSON).
 
-use std::fmt;
-
+use super::options::{ArrayAs, ByteaAs, JsonAs, NumericAs, TypeRules};
+use super::target::{VARBINARY_MAX, VARCHAR_MAX};
 use crate::model::ColumnType;
 
-/// Longest VARCHAR before version 4.2, in bytes.
-pub(super) const VARCHAR_MAX: u32 = 1_048_576;
+pub(super) use super::fit::{Fit, fit};
+pub(super) use super::target::Target;
+
 /// Longest encoded primary key in bytes (backend setting `primary_key_limit_size`).
 pub(super) const KEY_BYTES_MAX: u32 = 128;
 /// Most digits of a DECIMAL before version 4.0, and the default since.
-const DECIMAL_MAX: u16 = 38;
+pub(super) const DECIMAL_MAX: u16 = 38;
 /// Bytes of a UTF-8 character at most.
 const CHAR_BYTES: u32 = 4;
 
-/// A StarRocks column type. Prints as DDL writes it.
+/// One row of the table of types.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    Boolean,
-    /// Signed, of that many bytes: 1, 2, 4, 8 or 16.
-    Int(u8),
-    Float,
-    Double,
-    Decimal {
-        precision: u16,
-        scale: u16,
-    },
-    /// Bound in bytes.
-    Varchar(u32),
-    /// Bound in bytes.
-    Char(u32),
-    Date,
-    Datetime,
-    Json,
-    Other(String),
+pub(super) struct Mapping {
+    /// The type of a created column outside of the key.
+    pub(super) value: Target,
+    /// The type of a created key column.
+    pub(super) key: Target,
+    /// Longest text of a value in bytes, where there is a bound.
+    pub(super) text: Option<u32>,
+    /// Digits before and after the point, where values are numbers with a bound.
+    pub(super) digits: Option<(u16, u16)>,
+    /// How a value is sent, in words.
+    pub(super) sent: &'static str,
+    /// Which values may not fit, in words; empty if every value does.
+    pub(super) misfits: &'static str,
 }
 
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Boolean => f.write_str("BOOLEAN"),
-            Target::Int(1) => f.write_str("TINYINT"),
-            Target::Int(2) => f.write_str("SMALLINT"),
-            Target::Int(4) => f.write_str("INT"),
-            Target::Int(8) => f.write_str("BIGINT"),
-            Target::Int(_) => f.write_str("LARGEINT"),
-            Target::Float => f.write_str("FLOAT"),
-            Target::Double => f.write_str("DOUBLE"),
-            Target::Decimal { precision, scale } => write!(f, "DECIMAL({precision},{scale})"),
-            Target::Varchar(bytes) => write!(f, "VARCHAR({bytes})"),
-            Target::Char(bytes) => write!(f, "CHAR({bytes})"),
-            Target::Date => f.write_str("DATE"),
-            Target::Datetime => f.write_str("DATETIME"),
-            Target::Json => f.write_str("JSON"),
-            Target::Other(text) => f.write_str(text),
+impl Mapping {
+    /// The type of a created column.
+    pub(super) fn created(self, key: bool) -> Target {
+        if key { self.key } else { self.value }
+    }
+
+    /// Kept as the text the source writes, in a column as wide as the longest.
+    fn text(width: Option<u32>, sent: &'static str, misfits: &'static str) -> Mapping {
+        let width = width.map(|width| width.clamp(1, VARCHAR_MAX));
+        Mapping {
+            value: Target::Varchar(width.unwrap_or(VARCHAR_MAX)),
+            key: Target::Varchar(width.unwrap_or(KEY_BYTES_MAX).min(KEY_BYTES_MAX)),
+            text: width,
+            digits: None,
+            sent,
+            misfits,
         }
     }
-}
 
-impl Target {
-    /// Reads a type as `DESC` prints it: `bigint`, `bigint(20)`, `varchar(100)`, `decimal(32,2)`, `DECIMAL64(10, 2)`.
-    pub(super) fn read(text: &str) -> Target {
-        let lower = text.trim().to_ascii_lowercase();
-        let (name, arguments) = lower.split_once('(').map_or((lower.as_str(), ""), |(name, rest)| (name.trim(), rest));
-        let mut numbers = arguments.trim_end_matches(')').split(',').map(|number| number.trim().parse::<u32>().ok());
-        let mut number = || numbers.next().flatten();
-        let read = match name {
-            "boolean" | "bool" => Some(Target::Boolean),
-            // The server writes BOOLEAN so where it speaks MySQL's dialect; its own TINYINT has no 1.
-            "tinyint" if arguments.starts_with('1') => Some(Target::Boolean),
-            "tinyint" => Some(Target::Int(1)),
-            "smallint" => Some(Target::Int(2)),
-            "int" | "integer" => Some(Target::Int(4)),
-            "bigint" => Some(Target::Int(8)),
-            "largeint" => Some(Target::Int(16)),
-            "float" => Some(Target::Float),
-            "double" => Some(Target::Double),
-            "decimal" | "decimal32" | "decimal64" | "decimal128" | "decimal256" | "decimalv2" => {
-                let digits = (number().unwrap_or(10), number().unwrap_or(0));
-                match (u16::try_from(digits.0), u16::try_from(digits.1)) {
-                    (Ok(precision), Ok(scale)) if scale <= precision => Some(Target::Decimal { precision, scale }),
-                    _ => None,
-                }
-            }
-            "varchar" => Some(Target::Varchar(number().unwrap_or(1))),
-            "string" | "text" => Some(Target::Varchar(65_533)),
-            "char" => Some(Target::Char(number().unwrap_or(1))),
-            "date" => Some(Target::Date),
-            "datetime" => Some(Target::Datetime),
-            "json" => Some(Target::Json),
-            _ => None,
-        };
-        read.unwrap_or_else(|| Target::Other(text.trim().to_owned()))
+    /// Kept in a type that a key can have too.
+    fn plain(target: Target, width: u32, sent: &'static str, misfits: &'static str) -> Mapping {
+        Mapping { key: target.clone(), ..Mapping::value(target, Some(width), sent, misfits) }
     }
 
-    /// Whether a primary key may have this type.
-    fn may_be_key(&self) -> bool {
-        matches!(self, Target::Boolean | Target::Int(_) | Target::Varchar(_) | Target::Date | Target::Datetime)
+    /// Kept in a type that a key cannot have: there its text is kept.
+    fn value(target: Target, width: Option<u32>, sent: &'static str, misfits: &'static str) -> Mapping {
+        Mapping { value: target, ..Mapping::text(width, sent, misfits) }
+    }
+
+    fn number(target: Target, width: u32, whole: u16) -> Mapping {
+        Mapping { digits: Some((whole, 0)), ..Mapping::plain(target, width, "number", "") }
     }
 }
 
-/// The widest text of a type, in bytes, where there is a bound (PostgreSQL documentation, chapter 8).
-fn text_width(ty: &ColumnType) -> Option<u32> {
+const AS_TEXT: &str = "the text PostgreSQL writes";
+const TOO_LONG: &str = "text longer than the column, counted in bytes";
+const NO_SUCH_DAY: &str = "`infinity`, BC, years beyond 9999";
+const DIGITS: &str = "the digits, as a string";
+
+/// The row of this kind of value, with the rules applied. This is the table of types.
+///
+/// Widths of text are PostgreSQL's (documentation, chapter 8).
+pub(super) fn mapping(ty: &ColumnType, rules: &TypeRules) -> Mapping {
     match ty {
-        ColumnType::Bool => Some(1),
-        ColumnType::Int16 => Some(6),
-        ColumnType::Int32 => Some(11),
-        ColumnType::Int64 => Some(20),
-        ColumnType::Float32 => Some(16),
-        ColumnType::Float64 => Some(24),
-        // Sign, point and the leading zero of a pure fraction.
-        ColumnType::Numeric { digits: Some((precision, scale)) } => {
-            let written = i32::from(*precision).max(i32::from(*scale)) + i32::from((*scale).min(0).abs());
-            Some(written.unsigned_abs() + 3)
+        ColumnType::Bool => Mapping::plain(Target::Boolean, 1, "`true` or `false`", ""),
+        ColumnType::Int16 => Mapping::number(Target::Int(2), 6, 5),
+        ColumnType::Int32 => Mapping::number(Target::Int(4), 11, 10),
+        ColumnType::Int64 => Mapping::number(Target::Int(8), 20, 19),
+        ColumnType::UInt32 => Mapping::number(Target::Int(8), 10, 10),
+        ColumnType::UInt64 => Mapping { sent: DIGITS, ..Mapping::number(Target::Int(16), 20, 20) },
+        ColumnType::Float32 => Mapping::value(Target::Float, Some(16), "number; `NaN` and infinities as strings", ""),
+        ColumnType::Float64 => Mapping::value(Target::Double, Some(24), "number; `NaN` and infinities as strings", ""),
+        ColumnType::Numeric { digits } => numeric(*digits, rules),
+        // `-$92,233,720,368,547,758.08`.
+        ColumnType::Money => Mapping {
+            digits: Some((17, 2)),
+            ..Mapping::value(
+                Target::Decimal { precision: 19, scale: 2 },
+                Some(27),
+                "the digits, as a string; in a key the text under `lc_monetary = C`",
+                "",
+            )
+        },
+        ColumnType::Text | ColumnType::TextIgnoringCase | ColumnType::Varchar { chars: None } => {
+            Mapping::text(None, AS_TEXT, TOO_LONG)
         }
-        ColumnType::Varchar { chars: Some(chars) } | ColumnType::Char { chars } => {
-            Some(chars.saturating_mul(CHAR_BYTES).min(VARCHAR_MAX))
+        ColumnType::Varchar { chars: Some(chars) } => {
+            Mapping::text(Some(chars.saturating_mul(CHAR_BYTES)), AS_TEXT, "")
         }
+        ColumnType::Char { chars } => {
+            Mapping::text(Some(chars.saturating_mul(CHAR_BYTES)), "the text with its padding", "")
+        }
+        // NAMEDATALEN less its end.
+        ColumnType::Name | ColumnType::Enum => Mapping::text(Some(63), AS_TEXT, ""),
+        ColumnType::Byte => Mapping::text(Some(4), AS_TEXT, "before version 15, a byte above 127"),
         // `5874897-12-31` and ` BC`; `294276-12-31 23:59:59.999999` and ` BC`; `+00`.
-        ColumnType::Date => Some(16),
-        ColumnType::Timestamp => Some(31),
-        ColumnType::TimestampTz => Some(34),
-        ColumnType::Uuid => Some(36),
-        ColumnType::Numeric { digits: None }
-        | ColumnType::Text
-        | ColumnType::Varchar { chars: None }
-        | ColumnType::Json
-        | ColumnType::Jsonb
-        | ColumnType::Bytea
-        | ColumnType::Other(_) => None,
-    }
-}
-
-/// Digits before and after the point that a numeric column can show; `None` if any number.
-fn decimal_digits(ty: &ColumnType) -> Option<(u16, u16)> {
-    match ty {
-        ColumnType::Int16 => Some((5, 0)),
-        ColumnType::Int32 => Some((10, 0)),
-        ColumnType::Int64 => Some((19, 0)),
-        // A negative scale rounds to tens, hundreds, …; a scale beyond the precision begins with zeros.
-        ColumnType::Numeric { digits: Some((precision, scale)) } => {
-            let fraction = u16::try_from(*scale).unwrap_or(0);
-            let whole = i32::from(*precision) - i32::from(*scale);
-            Some((u16::try_from(whole).unwrap_or(0), fraction))
+        ColumnType::Date => Mapping::plain(Target::Date, 16, "`YYYY-MM-DD`", NO_SUCH_DAY),
+        ColumnType::Timestamp => Mapping::plain(Target::Datetime, 31, "`YYYY-MM-DD HH:MM:SS.ffffff`", NO_SUCH_DAY),
+        ColumnType::TimestampTz => {
+            Mapping::plain(Target::Datetime, 34, "`YYYY-MM-DD HH:MM:SS.ffffff` in UTC", NO_SUCH_DAY)
         }
-        _ => None,
+        ColumnType::Time => Mapping::text(Some(15), AS_TEXT, ""),
+        // `24:00:00.123456-15:59:59`.
+        ColumnType::TimeTz => Mapping::text(Some(24), AS_TEXT, ""),
+        // `-178000000 years -11 mons -2147483648 days -2562047788:00:54.775808`, with room.
+        ColumnType::Interval => Mapping::text(Some(128), "the text under `IntervalStyle = postgres`", ""),
+        ColumnType::Uuid => Mapping::text(Some(36), AS_TEXT, ""),
+        ColumnType::Json | ColumnType::Jsonb => match rules.json {
+            JsonAs::Json => Mapping::value(Target::Json, None, "the document", JSON_MISFITS),
+            JsonAs::Varchar => Mapping::text(None, AS_TEXT, TOO_LONG),
+        },
+        ColumnType::Bytea => match rules.bytea {
+            ByteaAs::Varbinary => Mapping::value(
+                Target::Varbinary(VARBINARY_MAX),
+                None,
+                "hexadecimal digits, which the server turns into bytes; in a key `\\x` and the digits",
+                "more bytes than the column holds",
+            ),
+            ByteaAs::Varchar => Mapping::text(
+                None,
+                "`\\x` and hexadecimal digits",
+                "values whose digits are longer than the column: more than 524 287 bytes",
+            ),
+        },
+        ColumnType::Bit { digits } => Mapping::text(Some(*digits), AS_TEXT, ""),
+        ColumnType::VarBit { digits } => Mapping::text(*digits, AS_TEXT, if digits.is_some() { "" } else { TOO_LONG }),
+        // Eight groups, the last two as IPv4, and the mask.
+        ColumnType::Inet => Mapping::text(Some(50), AS_TEXT, ""),
+        ColumnType::MacAddr => Mapping::text(Some(17), AS_TEXT, ""),
+        ColumnType::MacAddr8 => Mapping::text(Some(23), AS_TEXT, ""),
+        ColumnType::LogPosition => Mapping::text(Some(17), AS_TEXT, ""),
+        ColumnType::Array { element, .. } => array(element, rules),
+        ColumnType::Hstore => Mapping::value(Target::Json, None, "a JSON object of strings and nulls", JSON_LONG),
+        ColumnType::Xml
+        | ColumnType::Composite
+        | ColumnType::Range
+        | ColumnType::Multirange
+        | ColumnType::Vector
+        | ColumnType::Geometry
+        | ColumnType::Other(_) => Mapping::text(None, AS_TEXT, TOO_LONG),
     }
 }
 
-/// The type a created table gives a column. This is the table of types.
-pub(super) fn created(ty: &ColumnType, key: bool) -> Target {
-    let text = |ty: &ColumnType| Target::Varchar(text_width(ty).unwrap_or(VARCHAR_MAX));
-    match ty {
-        ColumnType::Bool => Target::Boolean,
-        ColumnType::Int16 => Target::Int(2),
-        ColumnType::Int32 => Target::Int(4),
-        ColumnType::Int64 => Target::Int(8),
-        ColumnType::Date => Target::Date,
-        ColumnType::Timestamp | ColumnType::TimestampTz => Target::Datetime,
-        _ if key => Target::Varchar(text_width(ty).unwrap_or(KEY_BYTES_MAX).min(KEY_BYTES_MAX)),
-        ColumnType::Float32 => Target::Float,
-        ColumnType::Float64 => Target::Double,
-        ColumnType::Numeric { .. } => match decimal_digits(ty) {
-            Some((whole, fraction)) if (1..=DECIMAL_MAX).contains(&(whole + fraction)) => {
-                Target::Decimal { precision: whole + fraction, scale: fraction }
+const JSON_LONG: &str = "documents of more than 16 MB";
+const JSON_MISFITS: &str = "documents of more than 16 MB or nested more than 1,000 deep, numbers that a double would \
+                            change, `\\u0000`, half of a surrogate pair";
+
+fn numeric(digits: Option<(u16, i16)>, rules: &TypeRules) -> Mapping {
+    let Some((precision, scale)) = digits else {
+        return match rules.numeric {
+            NumericAs::Varchar => Mapping::text(None, AS_TEXT, "more than 1 048 576 digits"),
+            NumericAs::Decimal { precision, scale } => {
+                Mapping::value(Target::Decimal { precision, scale }, None, DIGITS, DECIMAL_BOUND_MISFITS)
             }
-            _ => text(ty),
+        };
+    };
+    // A negative scale rounds to tens, hundreds, …; a scale beyond the precision begins with zeros.
+    let fraction = u16::try_from(scale).unwrap_or(0);
+    let whole = u16::try_from(i32::from(precision) - i32::from(scale)).unwrap_or(0);
+    // Sign, point and the leading zero of a pure fraction.
+    let width = u32::from(whole.max(precision)) + u32::from(fraction.saturating_sub(precision)) + 3;
+    let text = Mapping { digits: Some((whole, fraction)), ..Mapping::text(Some(width), AS_TEXT, "") };
+    match (1..=DECIMAL_MAX).contains(&(whole + fraction)) {
+        true => Mapping {
+            value: Target::Decimal { precision: whole + fraction, scale: fraction },
+            sent: DIGITS,
+            misfits: "`NaN`, except in a key",
+            ..text
         },
-        ColumnType::Json | ColumnType::Jsonb => Target::Json,
-        ColumnType::Text
-        | ColumnType::Varchar { .. }
-        | ColumnType::Char { .. }
-        | ColumnType::Uuid
-        | ColumnType::Bytea
-        | ColumnType::Other(_) => text(ty),
+        false => text,
     }
 }
 
-/// How an existing column fits a source column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fit {
-    /// It holds every value, or the source has no bound and each value is checked.
-    Fits,
-    /// The right kind, but values within the source's bound would not fit.
-    Narrow,
-    /// Another kind.
-    Wrong,
+const DECIMAL_BOUND_MISFITS: &str = "`NaN`, infinities, more digits than the column has before or after the point";
+const ARRAY_MISFITS: &str = "arrays whose first subscript is not 1, documents of more than 16 MB, elements that would \
+                             not fit a JSON column";
+
+fn array(element: &ColumnType, rules: &TypeRules) -> Mapping {
+    let json = Mapping::value(
+        Target::Json,
+        None,
+        "a JSON array; numbers that JSON keeps exactly as numbers, others as strings; in a key the text",
+        ARRAY_MISFITS,
+    );
+    match rules.array {
+        ArrayAs::Json => json,
+        ArrayAs::Varchar => Mapping::text(None, AS_TEXT, TOO_LONG),
+        ArrayAs::Array => match mapping(element, rules).value {
+            // Elements are written without an expression of the server's, and documents stay within one document.
+            Target::Json | Target::Varbinary(_) | Target::Array(_) | Target::Other(_) => json,
+            element => Mapping::value(
+                Target::Array(Box::new(element)),
+                None,
+                "a JSON array, its elements sent as values of their own type; in a key the text",
+                "more than one dimension, first subscripts other than 1, elements that would not fit",
+            ),
+        },
+    }
 }
 
-/// How `target` fits `ty`.
-pub(super) fn fit(ty: &ColumnType, key: bool, target: &Target) -> Fit {
-    let fits = |yes: bool| if yes { Fit::Fits } else { Fit::Narrow };
-    if key && !target.may_be_key() {
-        return Fit::Wrong;
-    }
-    match (ty, target) {
-        (ColumnType::Bool, Target::Boolean) => Fit::Fits,
-        (ColumnType::Int16, Target::Int(bytes)) => fits(*bytes >= 2),
-        (ColumnType::Int32, Target::Int(bytes)) => fits(*bytes >= 4),
-        (ColumnType::Int64, Target::Int(bytes)) => fits(*bytes >= 8),
-        (ColumnType::Numeric { .. }, Target::Int(bytes)) => match decimal_digits(ty) {
-            Some((whole, 0)) => fits(whole <= [2, 4, 9, 18, 38][bytes.ilog2() as usize]),
-            _ => Fit::Wrong,
-        },
-        (ColumnType::Int16 | ColumnType::Int32, Target::Double) => Fit::Fits,
-        (ColumnType::Float32, Target::Float | Target::Double) => Fit::Fits,
-        (ColumnType::Float64, Target::Double) => Fit::Fits,
-        (ColumnType::Float64, Target::Float) => Fit::Narrow,
-        (
-            ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 | ColumnType::Numeric { .. },
-            Target::Decimal { precision, scale },
-        ) => decimal_digits(ty)
-            .map_or(Fit::Fits, |(whole, fraction)| fits(precision - scale >= whole && *scale >= fraction)),
-        (ColumnType::Date, Target::Date) => Fit::Fits,
-        (ColumnType::Timestamp | ColumnType::TimestampTz, Target::Datetime) => Fit::Fits,
-        (ColumnType::Json | ColumnType::Jsonb, Target::Json) => Fit::Fits,
-        (ColumnType::Bool, _) => Fit::Wrong,
-        (_, Target::Varchar(bytes) | Target::Char(bytes)) => {
-            let bound = if key { KEY_BYTES_MAX } else { u32::MAX };
-            text_width(ty).map_or(Fit::Fits, |width| fits(*bytes >= width.min(bound)))
-        }
-        _ => Fit::Wrong,
-    }
+/// The type a created table gives a column.
+pub(super) fn created(ty: &ColumnType, key: bool, rules: &TypeRules) -> Target {
+    mapping(ty, rules).created(key)
 }
 
 #[cfg(test)]
@@ -236,6 +232,20 @@ mod tests {
         ColumnType::Numeric { digits: Some((precision, scale)) }
     }
 
+    fn array_of(element: ColumnType) -> ColumnType {
+        ColumnType::Array { element: Box::new(element), delimiter: b',' }
+    }
+
+    fn check(ty: &ColumnType, rules: &TypeRules, value: &str, key: &str) {
+        assert_eq!(created(ty, false, rules).to_string(), value, "{ty:?}");
+        assert_eq!(created(ty, true, rules).to_string(), key, "{ty:?} as key");
+        for as_key in [false, true] {
+            let made = created(ty, as_key, rules);
+            assert_eq!(fit(ty, as_key, &made), Fit::Fits, "{ty:?} must fit what is created for it: {made}");
+            assert_eq!(Target::read(&made.to_string()), made, "what is created is read back");
+        }
+    }
+
     #[test]
     fn created_types() {
         let cases = [
@@ -243,6 +253,8 @@ mod tests {
             (ColumnType::Int16, "SMALLINT", "SMALLINT"),
             (ColumnType::Int32, "INT", "INT"),
             (ColumnType::Int64, "BIGINT", "BIGINT"),
+            (ColumnType::UInt32, "BIGINT", "BIGINT"),
+            (ColumnType::UInt64, "LARGEINT", "LARGEINT"),
             (ColumnType::Float32, "FLOAT", "VARCHAR(16)"),
             (ColumnType::Float64, "DOUBLE", "VARCHAR(24)"),
             (numeric(10, 2), "DECIMAL(10,2)", "VARCHAR(13)"),
@@ -252,76 +264,74 @@ mod tests {
             (numeric(3, -2), "DECIMAL(5,0)", "VARCHAR(8)"),
             (numeric(1000, -1000), "VARCHAR(2003)", "VARCHAR(128)"),
             (ColumnType::Numeric { digits: None }, "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::Money, "DECIMAL(19,2)", "VARCHAR(27)"),
             (ColumnType::Text, "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::TextIgnoringCase, "VARCHAR(1048576)", "VARCHAR(128)"),
             (ColumnType::Varchar { chars: Some(10) }, "VARCHAR(40)", "VARCHAR(40)"),
             (ColumnType::Varchar { chars: Some(10_485_760) }, "VARCHAR(1048576)", "VARCHAR(128)"),
             (ColumnType::Varchar { chars: None }, "VARCHAR(1048576)", "VARCHAR(128)"),
             (ColumnType::Char { chars: 3 }, "VARCHAR(12)", "VARCHAR(12)"),
+            (ColumnType::Name, "VARCHAR(63)", "VARCHAR(63)"),
+            (ColumnType::Byte, "VARCHAR(4)", "VARCHAR(4)"),
+            (ColumnType::Enum, "VARCHAR(63)", "VARCHAR(63)"),
             (ColumnType::Date, "DATE", "DATE"),
             (ColumnType::Timestamp, "DATETIME", "DATETIME"),
             (ColumnType::TimestampTz, "DATETIME", "DATETIME"),
+            (ColumnType::Time, "VARCHAR(15)", "VARCHAR(15)"),
+            (ColumnType::TimeTz, "VARCHAR(24)", "VARCHAR(24)"),
+            (ColumnType::Interval, "VARCHAR(128)", "VARCHAR(128)"),
             (ColumnType::Uuid, "VARCHAR(36)", "VARCHAR(36)"),
             (ColumnType::Json, "JSON", "VARCHAR(128)"),
             (ColumnType::Jsonb, "JSON", "VARCHAR(128)"),
             (ColumnType::Bytea, "VARCHAR(1048576)", "VARCHAR(128)"),
-            (ColumnType::Other("inet".into()), "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::Bit { digits: 1 }, "VARCHAR(1)", "VARCHAR(1)"),
+            (ColumnType::VarBit { digits: Some(9) }, "VARCHAR(9)", "VARCHAR(9)"),
+            (ColumnType::VarBit { digits: None }, "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::Inet, "VARCHAR(50)", "VARCHAR(50)"),
+            (ColumnType::MacAddr, "VARCHAR(17)", "VARCHAR(17)"),
+            (ColumnType::MacAddr8, "VARCHAR(23)", "VARCHAR(23)"),
+            (ColumnType::LogPosition, "VARCHAR(17)", "VARCHAR(17)"),
+            (ColumnType::Xml, "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::Composite, "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::Range, "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::Multirange, "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::Hstore, "JSON", "VARCHAR(128)"),
+            (ColumnType::Vector, "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::Geometry, "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::Other("point".into()), "VARCHAR(1048576)", "VARCHAR(128)"),
+            (array_of(ColumnType::Int32), "JSON", "VARCHAR(128)"),
+            (array_of(ColumnType::Jsonb), "JSON", "VARCHAR(128)"),
         ];
         for (ty, value, key) in cases {
-            assert_eq!(created(&ty, false).to_string(), value, "{ty:?}");
-            assert_eq!(created(&ty, true).to_string(), key, "{ty:?} as key");
-            for as_key in [false, true] {
-                let made = created(&ty, as_key);
-                assert_eq!(fit(&ty, as_key, &made), Fit::Fits, "{ty:?} must fit what is created for it");
-                assert_eq!(Target::read(&made.to_string()), made, "what is created is read back");
-            }
+            check(&ty, &TypeRules::default(), value, key);
         }
     }
 
     #[test]
-    fn existing_types() {
-        use Fit::{Fits, Narrow, Wrong};
-        let varchar = |chars| ColumnType::Varchar { chars: Some(chars) };
+    fn rules_change_what_is_created() {
+        let rules = TypeRules {
+            numeric: NumericAs::Decimal { precision: 38, scale: 9 },
+            json: JsonAs::Varchar,
+            array: ArrayAs::Array,
+            bytea: ByteaAs::Varbinary,
+        };
         let cases = [
-            (ColumnType::Int32, false, "bigint(20)", Fits),
-            (ColumnType::Int32, false, "smallint(6)", Narrow),
-            (ColumnType::Int32, true, "largeint(40)", Fits),
-            (ColumnType::Int32, false, "decimal(10,0)", Fits),
-            (ColumnType::Int32, false, "decimal(10,2)", Narrow),
-            (ColumnType::Int32, true, "decimal(10,0)", Wrong),
-            (ColumnType::Int32, false, "double", Fits),
-            (ColumnType::Int64, false, "double", Wrong),
-            (ColumnType::Int64, false, "varchar(20)", Fits),
-            (ColumnType::Int64, false, "varchar(19)", Narrow),
-            (ColumnType::Int64, false, "date", Wrong),
-            (ColumnType::Bool, false, "tinyint(1)", Fits),
-            (ColumnType::Bool, false, "tinyint(4)", Wrong),
-            (ColumnType::Bool, false, "varchar(10)", Wrong),
-            (ColumnType::Float64, false, "float", Narrow),
-            (numeric(10, 2), false, "DECIMAL64(10, 2)", Fits),
-            (numeric(10, 2), false, "decimal(12,4)", Fits),
-            (numeric(10, 2), false, "decimal(10,4)", Narrow),
-            (numeric(18, 0), false, "bigint", Fits),
-            (numeric(19, 0), false, "bigint", Narrow),
-            (numeric(18, 1), false, "bigint", Wrong),
-            (ColumnType::Numeric { digits: None }, false, "decimal(38,9)", Fits),
-            (ColumnType::Numeric { digits: None }, false, "bigint", Wrong),
-            (ColumnType::Text, false, "varchar(10)", Fits),
-            (ColumnType::Text, false, "string", Fits),
-            (ColumnType::Text, false, "json", Wrong),
-            (ColumnType::Text, true, "char(10)", Wrong),
-            (varchar(10), false, "varchar(40)", Fits),
-            (varchar(10), false, "varchar(30)", Narrow),
-            (varchar(100), true, "varchar(128)", Fits),
-            (ColumnType::Uuid, false, "char(36)", Fits),
-            (ColumnType::Uuid, true, "varchar(35)", Narrow),
-            (ColumnType::TimestampTz, false, "datetime", Fits),
-            (ColumnType::Date, false, "datetime", Wrong),
-            (ColumnType::Jsonb, false, "varchar(65533)", Fits),
-            (ColumnType::Bytea, false, "varbinary", Wrong),
-            (ColumnType::Text, false, "array<varchar(10)>", Wrong),
+            (ColumnType::Numeric { digits: None }, "DECIMAL(38,9)", "VARCHAR(128)"),
+            (numeric(10, 2), "DECIMAL(10,2)", "VARCHAR(13)"),
+            (numeric(39, 2), "VARCHAR(42)", "VARCHAR(42)"),
+            (ColumnType::Jsonb, "VARCHAR(1048576)", "VARCHAR(128)"),
+            (ColumnType::Bytea, "VARBINARY(1048576)", "VARCHAR(128)"),
+            (array_of(ColumnType::Int32), "ARRAY<INT>", "VARCHAR(128)"),
+            (array_of(numeric(10, 2)), "ARRAY<DECIMAL(10,2)>", "VARCHAR(128)"),
+            (array_of(ColumnType::Enum), "ARRAY<VARCHAR(63)>", "VARCHAR(128)"),
+            (array_of(ColumnType::TimestampTz), "ARRAY<DATETIME>", "VARCHAR(128)"),
+            (array_of(ColumnType::Bytea), "JSON", "VARCHAR(128)"),
+            (array_of(ColumnType::Hstore), "JSON", "VARCHAR(128)"),
         ];
-        for (ty, key, described, want) in cases {
-            assert_eq!(fit(&ty, key, &Target::read(described)), want, "{ty:?} into {described}, key: {key}");
+        for (ty, value, key) in cases {
+            check(&ty, &rules, value, key);
         }
+        let as_text = TypeRules { array: ArrayAs::Varchar, ..TypeRules::default() };
+        check(&array_of(ColumnType::Int32), &as_text, "VARCHAR(1048576)", "VARCHAR(128)");
     }
 }

@@ -10,8 +10,9 @@ use tokio_postgres::{Client, Row};
 
 use super::quote::identifier;
 use super::sqlstate::query_reason;
+use super::types::{TypeRow, Types};
 use super::{Identity, TablePattern, WireType};
-use crate::model::{Reason, TableName};
+use crate::model::{ColumnType, Reason, TableName};
 
 /// What kind of relation a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +40,14 @@ pub(super) enum Persistence {
     Temporary,
 }
 
-/// A column.
+/// A column, as `attnum` orders them; dropped ones are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attribute {
     pub(super) name: String,
     /// As the stream names it.
     pub(super) wire: WireType,
-    /// The type that holds the values: the base type of a domain, else the column's own.
-    pub(super) base: WireType,
-    /// Name of `base`: bare for types of `pg_catalog`, else with its schema.
-    pub(super) type_name: String,
+    /// The kind of its values.
+    pub(super) ty: ColumnType,
     pub(super) not_null: bool,
     pub(super) generated: bool,
 }
@@ -133,26 +132,27 @@ const MATCHING: &str = "
 const BY_ID: &str = " AND c.oid = ANY($1) ORDER BY n.nspname, c.relname";
 
 const COLUMNS: &str = "
-    WITH RECURSIVE wanted AS (
-        SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated
-        FROM pg_catalog.pg_attribute a
+    SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated <> ''
+    FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attrelid, a.attnum";
+
+/// The types of those columns, and all that they rest on. An array in the proper sense is what its element's type
+/// names as such.
+const TYPES: &str = "
+    WITH RECURSIVE used(oid) AS (
+        SELECT a.atttypid FROM pg_catalog.pg_attribute a
         WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped
-    ), step(domain, base, typmod) AS (
-        SELECT t.oid, t.typbasetype, t.typtypmod FROM pg_catalog.pg_type t
-        WHERE t.typtype = 'd' AND t.oid IN (SELECT atttypid FROM wanted)
-        UNION ALL
-        SELECT s.domain, t.typbasetype, CASE WHEN s.typmod < 0 THEN t.typtypmod ELSE s.typmod END
-        FROM step s JOIN pg_catalog.pg_type t ON t.oid = s.base AND t.typtype = 'd'
-    ), resolved AS (
-        SELECT s.domain, s.base, s.typmod FROM step s JOIN pg_catalog.pg_type t ON t.oid = s.base AND t.typtype <> 'd'
+        UNION
+        SELECT below.oid FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.oid
+             CROSS JOIN LATERAL (VALUES (t.typbasetype), (t.typelem)) AS below(oid)
+        WHERE below.oid <> 0
     )
-    SELECT w.attrelid, w.attname::text, w.atttypid, w.atttypmod, w.attnotnull, w.attgenerated <> '',
-           b.oid, COALESCE(r.typmod, w.atttypmod),
-           CASE WHEN n.nspname = 'pg_catalog' THEN b.typname::text ELSE n.nspname || '.' || b.typname END
-    FROM wanted w LEFT JOIN resolved r ON r.domain = w.atttypid
-         JOIN pg_catalog.pg_type b ON b.oid = COALESCE(r.base, w.atttypid)
-         JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace
-    ORDER BY w.attrelid, w.attnum";
+    SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, t.typbasetype, t.typtypmod,
+           COALESCE(e.oid, 0::pg_catalog.oid), COALESCE(e.typdelim::text, ',')
+    FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.oid
+         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+         LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid";
 
 const INDEXES: &str = "
     SELECT i.indrelid, c.relname::text, i.indisprimary, i.indisreplident,
@@ -184,6 +184,23 @@ const LEAVES: &str = "
 /// A table's name, qualified and quoted.
 pub(super) fn quoted(name: &TableName) -> String {
     format!("{}.{}", identifier(&name.schema), identifier(&name.name))
+}
+
+/// Lets several queries see the catalog as it is at one moment: what is dropped or altered between two of them would
+/// look like something else.
+///
+/// # Errors
+/// Those of `read`, or if the server cannot be asked.
+pub(super) async fn at_one_moment<T>(
+    client: &Client,
+    read: impl Future<Output = Result<T, Reason>>,
+) -> Result<T, Reason> {
+    let refused = |error| query_reason(&error, "reading the catalog");
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(refused)?;
+    let read = read.await;
+    // After an error this is a rollback.
+    let ended = client.batch_execute("COMMIT").await.map_err(refused);
+    read.and_then(|read| ended.map(|()| read))
 }
 
 /// The relations that the patterns name, by name. Kinds that can never hold rows (indexes, sequences) are no match.
@@ -222,19 +239,35 @@ async fn complete(client: &Client, rows: Vec<Row>) -> Result<Vec<Relation>, Reas
 }
 
 async fn columns(client: &Client, ids: &[u32]) -> Result<HashMap<u32, Vec<Attribute>>, Reason> {
+    let types = types(client, ids).await?;
     let rows = client.query(COLUMNS, &[&ids]).await.map_err(|error| query_reason(&error, "reading columns"))?;
     let mut columns: HashMap<u32, Vec<Attribute>> = HashMap::new();
     for row in rows {
+        let wire = WireType { oid: row.get(2), typmod: row.get(3) };
         columns.entry(row.get(0)).or_default().push(Attribute {
             name: row.get(1),
-            wire: WireType { oid: row.get(2), typmod: row.get(3) },
+            wire,
+            ty: types.resolve(wire.oid, wire.typmod),
             not_null: row.get(4),
             generated: row.get(5),
-            base: WireType { oid: row.get(6), typmod: row.get(7) },
-            type_name: row.get(8),
         });
     }
     Ok(columns)
+}
+
+async fn types(client: &Client, ids: &[u32]) -> Result<Types, Reason> {
+    let rows = client.query(TYPES, &[&ids]).await.map_err(|error| query_reason(&error, "reading types"))?;
+    let types = rows.iter().map(|row| TypeRow {
+        oid: row.get(0),
+        schema: row.get(1),
+        name: row.get(2),
+        class: row.get::<_, &str>(3).chars().next().unwrap_or('b'),
+        base: row.get(4),
+        base_typmod: row.get(5),
+        element: row.get(6),
+        delimiter: row.get::<_, &str>(7).bytes().next().unwrap_or(b','),
+    });
+    Ok(types.collect())
 }
 
 async fn indexes(client: &Client, ids: &[u32]) -> Result<HashMap<u32, Vec<Index>>, Reason> {

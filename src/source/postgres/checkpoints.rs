@@ -310,11 +310,7 @@ pub(super) fn touch_sql(schema: &str) -> String {
 }
 
 /// Writes the first checkpoint, or one with a new lineage, on a connection that setup has open.
-pub(super) async fn store(
-    client: &Client,
-    options: &Options,
-    checkpoint: &Checkpoint,
-) -> Result<(), Reason> {
+pub(super) async fn store(client: &Client, options: &Options, checkpoint: &Checkpoint) -> Result<(), Reason> {
     let saved = save(client, &options.checkpoint_schema, &options.pipeline, checkpoint).await;
     saved.map_err(|failure| failure.into_reason("storing the checkpoint"))
 }

@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::chunk_sql::{self, MOVED, Named};
 use super::copy_out::{CopyFailure, CopyOut};
 use super::login::{self, Purpose, Rows, Session};
@@ -23,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is read of a part that was given up before the connection is closed instead.
 const DRAIN_MAX: usize = 16 << 20;
+
+/// The same in time.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads parts of tables. See [`ChunkConnection`].
 #[derive(Debug)]
@@ -87,10 +92,7 @@ impl PgChunkConnection {
 
     /// The session. While a part is read there is one.
     fn session(&mut self) -> Result<&mut Session, Reason> {
-        self.session.as_mut().ok_or_else(|| {
-            let message = "a part is to be read before its moment was fixed";
-            Reason::new("SOURCE_NOT_READY", Class::Bug, "", message, "report it")
-        })
+        self.session.as_mut().ok_or_else(not_ready)
     }
 
     async fn ask(&mut self, sql: &str, doing: &str) -> Result<Rows, Reason> {
@@ -164,7 +166,9 @@ impl ChunkConnection for PgChunkConnection {
     }
 
     async fn next(&mut self, bytes_max: usize) -> Result<Option<Piece>, ReadError> {
-        let (Some(session), Some(reading)) = (&mut self.session, &mut self.reading) else { return Ok(None) };
+        let (Some(session), Some(reading)) = (&mut self.session, &mut self.reading) else {
+            return Err(not_ready().into());
+        };
         match reading.copy.piece(session, bytes_max).await {
             Ok(Some((rows, bytes))) => return Ok(Some(Piece { rows, bytes })),
             Ok(None) => {}
@@ -174,15 +178,14 @@ impl ChunkConnection for PgChunkConnection {
                 return Err(failure);
             }
         }
-        match self.reading.take() {
-            Some(reading) => self.finish(&reading).await.map(|()| None),
-            None => Ok(None),
-        }
+        // Whoever stops waiting for this cannot come back to it and take silence for the end.
+        let reading = self.reading.take().ok_or_else(not_ready)?;
+        self.finish(&reading).await.map(|()| None)
     }
 
     async fn give_up(&mut self) -> Result<(), Reason> {
         if let (Some(session), Some(mut reading)) = (&mut self.session, self.reading.take())
-            && !reading.copy.rest_is_small(session, DRAIN_MAX).await
+            && !timeout(DRAIN_PATIENCE, reading.copy.rest_is_small(session, DRAIN_MAX)).await.unwrap_or(false)
         {
             // The server notices at its next row and ends the transaction.
             self.session = None;
@@ -197,18 +200,17 @@ impl ChunkConnection for PgChunkConnection {
     }
 }
 
-impl From<Reason> for ReadError {
-    fn from(reason: Reason) -> ReadError {
-        ReadError::Failed(reason)
-    }
+fn not_ready() -> Reason {
+    let message = "a part is to be read on that was not begun, or is at its end";
+    Reason::new("SOURCE_NOT_READY", Class::Bug, "", message, "Report it.")
 }
 
 async fn patiently<T>(answer: impl Future<Output = Result<T, Reason>>) -> Result<T, Reason> {
-    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(no_answer()))
+    timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(no_answer()))
 }
 
 async fn patiently_copy<T>(answer: impl Future<Output = Result<T, CopyFailure>>) -> Result<T, CopyFailure> {
-    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(CopyFailure::Broken(no_answer())))
+    timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(CopyFailure::Broken(no_answer())))
 }
 
 fn no_answer() -> Reason {

@@ -181,7 +181,7 @@ mod tests {
 
         let from = Named { filter: None, ..from };
         let one = key(&[Value::Text(b"it's"), Value::Text(b"\\")]);
-        let sql = keys(&from, &schema(), &[one.clone()]).unwrap();
+        let sql = keys(&from, &schema(), std::slice::from_ref(&one)).unwrap();
         assert!(sql.contains(r#"FROM s."T'" WHERE ("c", "a") IN (('it''s', '\')) AND"#), "{sql}");
         let many = keys(&from, &schema(), &vec![one; KEYS_MAX + 1]).unwrap();
         assert_eq!(many.matches("COPY (").count(), 2);

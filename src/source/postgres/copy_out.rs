@@ -32,6 +32,8 @@ pub(super) enum CopyFailure {
 #[derive(Debug)]
 pub(super) struct CopyOut {
     columns: u16,
+    /// Taken from the connection, not handed on yet: here, so that whoever stops waiting loses none.
+    rows: Rows,
     /// The server's word, while the rest of its answer is still to come.
     error: Option<ServerError>,
     ended: bool,
@@ -53,9 +55,8 @@ impl CopyOut {
     /// Sends COPY commands whose rows have so many columns and waits until rows come, or what the server says instead.
     pub(super) async fn start(session: &mut Session, sql: &str, columns: u16) -> Result<CopyOut, CopyFailure> {
         session.ask(sql).await.map_err(CopyFailure::Broken)?;
-        let mut copy = CopyOut { columns, error: None, ended: false };
-        let mut none = Rows::new(columns, 0);
-        while !matches!(copy.proceed(session, &mut none, 0, true).await?, Stop::Begun | Stop::Ended) {}
+        let mut copy = CopyOut { columns, rows: Rows::new(columns, 0), error: None, ended: false };
+        while !matches!(copy.proceed(session, 0, true).await?, Stop::Begun | Stop::Ended) {}
         Ok(copy)
     }
 
@@ -65,8 +66,11 @@ impl CopyOut {
         session: &mut Session,
         bytes_max: usize,
     ) -> Result<Option<(Vec<Row>, usize)>, CopyFailure> {
-        let mut rows = Rows::new(self.columns, bytes_max);
-        while !self.ended && !matches!(self.proceed(session, &mut rows, bytes_max, false).await?, Stop::Full) {}
+        if self.rows.is_empty() {
+            self.rows = Rows::new(self.columns, bytes_max);
+        }
+        while !self.ended && !matches!(self.proceed(session, bytes_max, false).await?, Stop::Full) {}
+        let rows = std::mem::replace(&mut self.rows, Rows::new(self.columns, 0));
         Ok((!rows.is_empty()).then(|| rows.finish()))
     }
 
@@ -74,12 +78,12 @@ impl CopyOut {
     pub(super) async fn rest_is_small(&mut self, session: &mut Session, bytes_max: usize) -> bool {
         let mut left = bytes_max;
         while !self.ended && left > 0 {
-            let mut rows = Rows::new(self.columns, 0);
-            match self.proceed(session, &mut rows, READ, false).await {
-                Ok(_) => left = left.saturating_sub(rows.size()),
+            match self.proceed(session, READ, false).await {
+                Ok(_) => left = left.saturating_sub(self.rows.size()),
                 Err(CopyFailure::Server(_)) => return true,
                 Err(CopyFailure::Broken(_)) => return false,
             }
+            self.rows = Rows::new(self.columns, 0);
         }
         self.ended
     }
@@ -88,13 +92,12 @@ impl CopyOut {
     async fn proceed(
         &mut self,
         session: &mut Session,
-        rows: &mut Rows,
         bytes_max: usize,
         until_begun: bool,
     ) -> Result<Stop, CopyFailure> {
         let broken = |error: ChannelError, place: &str| CopyFailure::Broken(error.reason(place));
         let channel = &mut session.channel;
-        let stop = self.take(&mut channel.buffer, rows, bytes_max, until_begun);
+        let stop = self.take(&mut channel.buffer, bytes_max, until_begun);
         let stop = stop.map_err(|error| broken(error, &channel.place))?;
         match stop {
             Stop::Partial(size) => {
@@ -117,13 +120,8 @@ impl CopyOut {
     }
 
     /// Takes whole messages out of the buffer.
-    fn take(
-        &mut self,
-        buffer: &mut BytesMut,
-        rows: &mut Rows,
-        bytes_max: usize,
-        until_begun: bool,
-    ) -> Result<Stop, ChannelError> {
+    fn take(&mut self, buffer: &mut BytesMut, bytes_max: usize, until_begun: bool) -> Result<Stop, ChannelError> {
+        let rows = &mut self.rows;
         let mut at = 0;
         let stop = loop {
             let found = framing::first(&buffer[at..]).map_err(|error| ChannelError::Foreign(error.to_string()))?;

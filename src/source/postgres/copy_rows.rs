@@ -312,7 +312,7 @@ mod tests {
             Just(None),
             vec(telling, 0..12).prop_map(Some),
             vec(any::<u8>(), 0..200).prop_map(Some),
-            vec(b'a'..b'z', 0..100).prop_map(Some),
+            vec(b'a'..=b'z', 0..100).prop_map(Some),
         ]
     }
 

@@ -82,10 +82,7 @@ impl Postgres {
         let inspection = setup::inspect(&client, &self.options, None).await;
         driver.abort();
         let inspection = inspection?;
-        let mut findings = setup::findings(&inspection, &self.options);
-        findings.extend(inspection.selection.refused.iter().cloned());
-        findings.extend(setup::copy_findings(&inspection, &self.options));
-        let notes = setup::notes(&inspection, &self.options);
+        let (findings, notes) = setup::report(&inspection, &self.options);
         Ok((findings, notes, inspection.schemas()))
     }
 

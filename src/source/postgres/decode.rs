@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::tables::{KnownTable, Tables, WireType};
-use super::types::{built_in, column_type};
+use super::types::by_stream;
 use crate::model::{
     Change, Class, Column, ColumnType, Event, Lsn, OldRow, Reason, Row, RowBuilder, TableId, TableName, TableSchema,
     Value,
@@ -120,7 +120,7 @@ impl From<EventError> for Reason {
 pub(super) struct Decoder {
     tables: Arc<Tables>,
     relations: HashMap<u32, Relation, foldhash::fast::RandomState>,
-    /// Types that are not built in, by OID: kind of value and typmod-free name.
+    /// Types that are not built in, by OID.
     types: HashMap<u32, NamedType>,
     in_transaction: bool,
     /// The newest position told by `Commit` or `Idle`.
@@ -143,10 +143,11 @@ struct Followed {
     key_end: usize,
 }
 
+/// A type as the stream names it; for a domain that is what it rests on.
 #[derive(Debug)]
 struct NamedType {
-    /// The built-in type that a domain rests on.
-    base: Option<u32>,
+    /// Empty for `pg_catalog`.
+    schema: String,
     name: String,
 }
 
@@ -228,11 +229,7 @@ impl Decoder {
                 self.relation(oid, name, identity, columns, events)
             }
             Message::Type { oid, namespace, name, .. } => {
-                let (base, name) = match namespace {
-                    "" => (built_in(name), name.to_owned()),
-                    _ => (None, format!("{namespace}.{name}")),
-                };
-                self.types.insert(oid, NamedType { base, name });
+                self.types.insert(oid, NamedType { schema: namespace.to_owned(), name: name.to_owned() });
                 Ok(())
             }
             Message::Truncate { relations, .. } => {
@@ -314,12 +311,8 @@ impl Decoder {
     }
 
     fn resolve(&self, oid: u32, typmod: i32) -> ColumnType {
-        match self.types.get(&oid) {
-            // A domain's typmod is not sent: the column's own is always -1.
-            Some(NamedType { base: Some(base), name }) => column_type(*base, -1, name),
-            Some(NamedType { base: None, name }) => column_type(oid, typmod, name),
-            None => column_type(oid, typmod, &format!("oid {oid}")),
-        }
+        let named = self.types.get(&oid).map(|named| (named.schema.as_str(), named.name.as_str()));
+        by_stream(oid, typmod, named)
     }
 }
 

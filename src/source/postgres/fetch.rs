@@ -13,6 +13,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 use tokio_stream::StreamExt;
 
 use super::catalog::quoted;
+use super::equality::{self, Equality};
 use super::quote::{identifier, literal};
 use super::sqlstate::query_reason;
 use crate::model::{
@@ -83,9 +84,10 @@ fn unseen(schema: &TableSchema, missed: usize) -> Reason {
 /// If the table cannot be asked, is gone or no longer has these columns.
 pub(super) async fn fetch(client: &Client, schema: &TableSchema, keys: &[Row]) -> Result<Vec<Option<Row>>, Reason> {
     let name = current_name(client, schema.id).await?.ok_or_else(|| dropped(schema))?;
+    let equalities = equality::columns(client, schema.id).await?;
     let mut rows = Vec::with_capacity(keys.len());
     for batch in keys.chunks(KEYS_MAX) {
-        let mut found = fetch_batch(client, &name, schema, batch).await?;
+        let mut found = fetch_batch(client, &name, schema, &equalities, batch).await?;
         // The same key may be asked for twice.
         rows.extend(batch.iter().map(|key| key_bytes(schema, key).and_then(|key| found.get_mut(&key).cloned())));
     }
@@ -116,6 +118,7 @@ async fn fetch_batch(
     client: &Client,
     name: &TableName,
     schema: &TableSchema,
+    equalities: &HashMap<String, Equality>,
     keys: &[Row],
 ) -> Result<HashMap<Key, Row>, Reason> {
     let doing = || format!("reading rows of {} again", schema.name);
@@ -124,7 +127,7 @@ async fn fetch_batch(
     if keys.is_empty() {
         return Ok(found);
     }
-    let sql = statement(name, schema, &keys).ok_or_else(|| not_utf8(schema))?;
+    let sql = statement(name, schema, equalities, &keys).ok_or_else(|| not_utf8(schema))?;
     let answers = client.simple_query_raw(&sql).await.map_err(|error| refused(&error, schema, &doing()))?;
     tokio::pin!(answers);
     while let Some(answer) = answers.next().await {
@@ -138,20 +141,39 @@ async fn fetch_batch(
     Ok(found)
 }
 
-/// The simple protocol answers in text whatever the types. It has no parameters, so the values are literals; without
-/// a type they take that of the column they are compared with. `None` if a value is not UTF-8.
-fn statement(name: &TableName, schema: &TableSchema, keys: &[Key]) -> Option<String> {
-    let list = |columns: &mut dyn Iterator<Item = usize>| {
-        columns.map(|column| identifier(&schema.columns[column].name)).collect::<Vec<_>>().join(", ")
-    };
-    let columns = list(&mut (0..schema.columns.len()));
-    let key_columns = list(&mut schema.key.iter().copied());
+/// The simple protocol answers in text whatever the types. It has no parameters, so the values are literals. A key
+/// column that is gone goes without a type: the server then says so. `None` if a value is not UTF-8.
+fn statement(
+    name: &TableName,
+    schema: &TableSchema,
+    equalities: &HashMap<String, Equality>,
+    keys: &[Key],
+) -> Option<String> {
+    let columns: Vec<String> = schema.columns.iter().map(|column| format!("t.{}", identifier(&column.name))).collect();
+    let key_columns = || schema.key.iter().map(|column| &schema.columns[*column].name);
+    let types: Vec<Option<&str>> = key_columns().map(|name| Some(equalities.get(name)?.ty.as_str())).collect();
+    let equal = key_columns().enumerate().map(|(at, name)| {
+        let operator = equalities.get(name).map_or("=", |equality| equality.operator.as_str());
+        format!("t.{} {operator} k.k{at}", identifier(name))
+    });
     let mut tuples = Vec::with_capacity(keys.len());
     for key in keys {
-        let parts: Result<Vec<String>, _> = key.iter().map(|part| std::str::from_utf8(part).map(literal)).collect();
-        tuples.push(format!("({})", parts.ok()?.join(", ")));
+        let mut parts = Vec::with_capacity(key.len());
+        for (part, ty) in key.iter().zip(&types) {
+            let value = literal(std::str::from_utf8(part).ok()?);
+            parts.push(ty.map_or(value.clone(), |ty| format!("{value}::{ty}")));
+        }
+        tuples.push(format!("({})", parts.join(", ")));
     }
-    Some(format!("SELECT {columns} FROM {} WHERE ({key_columns}) IN ({})", quoted(name), tuples.join(", ")))
+    let names: Vec<String> = (0..schema.key.len()).map(|at| format!("k{at}")).collect();
+    Some(format!(
+        "SELECT {} FROM {} AS t JOIN (VALUES {}) AS k({}) ON {}",
+        columns.join(", "),
+        quoted(name),
+        tuples.join(", "),
+        names.join(", "),
+        equal.collect::<Vec<_>>().join(" AND ")
+    ))
 }
 
 /// The row in the shared layout; `None` if a value is not UTF-8.

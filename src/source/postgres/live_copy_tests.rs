@@ -8,7 +8,7 @@ use rig::Cluster;
 use super::chunk_connection::PgChunkConnection;
 use super::chunk_reader::PgChunks;
 use super::copies::PgCopies;
-use super::live_tests::{Lab, row, shared};
+use super::live_tests::{Lab, inserts, row, shared};
 use crate::checkpoint::{Checkpoint, CopiedRange, CopyState, CopyStore, PlannedStorage, Store, StoredCopy};
 use crate::model::{Class, Lsn, Row, TableId, TableSchema, Value};
 use crate::source::{BlockRange, ChunkConnection, ChunkReader, Part, ReadError, Storage};
@@ -53,17 +53,7 @@ impl Copy {
 
     /// The rows of the inserts that the stream has not been asked for yet.
     async fn told(&self) -> Vec<Row> {
-        let Lab { options, worker, .. } = &self.lab;
-        let changes = format!(
-            "SELECT data FROM pg_logical_slot_peek_binary_changes('{}', NULL, NULL, 'proto_version', '1', \
-             'publication_names', '{}')",
-            options.slot, options.publication
-        );
-        let messages = worker.query(&changes, &[]).await.unwrap();
-        let messages = messages.iter().map(|message| message.get::<_, Vec<u8>>(0));
-        // Insert: 'I', the table's OID, 'N', the row.
-        let inserts = messages.filter(|message| message[0] == b'I');
-        inserts.map(|message| Row::from_checked(message[6..].to_vec().into())).collect()
+        inserts(&self.lab).await
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn shared() -> Arc<Cluster> {
 pub(super) struct Lab {
     pub(super) options: Options,
     pub(super) admin: Client,
-    pub(super) worker: Client,
+    worker: Client,
     observer: Client,
     pub(super) checkpoints: Arc<PgCheckpoints>,
     pub(super) cluster: Arc<Cluster>,
@@ -93,6 +93,37 @@ impl Lab {
 
     pub(super) async fn text(&self, sql: &str) -> String {
         self.admin.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+    }
+
+    /// The server's major version.
+    async fn major(&self) -> u32 {
+        let number: u32 = self.text("SHOW server_version_num").await.parse().unwrap();
+        number / 10_000
+    }
+
+    /// SQLSTATE of a statement that the server refuses.
+    async fn refused(&self, sql: &str) -> String {
+        let error = self.admin.batch_execute(sql).await.expect_err(sql);
+        error.code().map(|code| code.code().to_owned()).unwrap_or_default()
+    }
+
+    /// Everything `check` would tell: codes of findings, and notes.
+    async fn reported(&self) -> (Vec<&'static str>, Vec<String>) {
+        let inspection = setup::inspect(&self.observer, &self.options, None).await.unwrap();
+        let (findings, notes) = setup::report(&inspection, &self.options);
+        (findings.iter().map(|reason| reason.code).collect(), notes)
+    }
+
+    /// Waits until the server counts decoded transactions, or none. Version 14 counts behind.
+    async fn until_counted(&self, any: bool) {
+        let slot = &self.options.slot;
+        let sql = format!("SELECT (total_txns > 0)::text FROM pg_stat_replication_slots WHERE slot_name = '{slot}'");
+        let wait = async {
+            while self.text(&sql).await != any.to_string() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(tokio::time::timeout(LONG, wait).await.is_ok(), "{slot}: {any}");
     }
 
     async fn published(&self) -> String {
@@ -275,12 +306,15 @@ async fn gaps_are_named_and_their_statements_start_anew() {
                 'proto_version', '1', 'publication_names', 'gaps_pub')";
     lab.sql("INSERT INTO shop.orders SELECT max(id) + 1 FROM shop.orders").await;
     lab.text(peek).await;
+    lab.until_counted(true).await;
     lab.run().await.unwrap();
     lab.forget().await;
     lab.sql("SELECT pg_create_logical_replication_slot('gaps_slot', 'pgoutput')").await;
+    lab.until_counted(false).await;
     assert_eq!(lab.codes().await, ["SLOT_RECREATED"]);
     lab.sql("INSERT INTO shop.orders SELECT max(id) + 1 FROM shop.orders").await;
     lab.text(peek).await;
+    lab.until_counted(true).await;
     lab.sql("DELETE FROM sluicegate.checkpoints").await;
     assert_eq!(lab.codes().await, ["SLOT_NOT_OURS"]);
     lab.forget().await;
@@ -341,6 +375,141 @@ async fn an_unusable_or_busy_slot_is_named() {
     lab.forget().await;
 }
 
+#[tokio::test]
+async fn transactions_that_are_read_only_by_default_hinder_nothing() {
+    let lab = Lab::of_role(shared(), "readonly", "readonly_role", "shop.orders").await;
+    lab.sql(SHOP).await;
+    lab.sql("GRANT CREATE ON DATABASE readonly TO readonly_role; ALTER SCHEMA shop OWNER TO readonly_role").await;
+    lab.sql("ALTER TABLE shop.orders OWNER TO readonly_role").await;
+    for whose in ["ROLE readonly_role", "DATABASE readonly", "ROLE readonly_role IN DATABASE readonly"] {
+        lab.sql(&format!("ALTER {whose} SET default_transaction_read_only = on")).await;
+    }
+    let open = async |name| connect_sql(&lab.options.connect, name).await.unwrap().0;
+    let (worker, observer) = (open("setup").await, open("observer").await);
+    let prepared = setup::run(&worker, &observer, &lab.options, &lab.checkpoints).await.unwrap();
+    let later = Lsn(prepared.ready.start.0 + 8);
+    lab.checkpoints.save(&at(later, false)).await.unwrap();
+    assert_eq!(lab.checkpoints.load().await.unwrap().unwrap().lsn, later);
+    lab.forget().await;
+}
+
+#[tokio::test]
+async fn what_a_publication_leaves_out_is_told_as_far_as_the_version_can() {
+    let lab = Lab::new(shared(), "partial", "shop.t").await;
+    let major = lab.major().await;
+    lab.sql(
+        "CREATE SCHEMA shop;
+         CREATE TABLE shop.t (id int PRIMARY KEY, v text, w text, g int GENERATED ALWAYS AS (id + 1) STORED)",
+    )
+    .await;
+    let columns = |prepared: &Prepared| -> Vec<String> {
+        prepared.ready.tables[0].columns.iter().map(|column| column.name.clone()).collect()
+    };
+    let generated = "generated columns of shop.t are not replicated: g";
+    let partial = "CREATE PUBLICATION partial_pub FOR TABLE shop.t (id, v) WHERE (id > 10)";
+    let whole_schema = "CREATE PUBLICATION partial_pub FOR TABLES IN SCHEMA shop";
+    if major < 15 {
+        assert_eq!([lab.refused(partial).await, lab.refused(whole_schema).await], ["42601", "42601"]);
+        let prepared = lab.run().await.unwrap();
+        assert_eq!(columns(&prepared), ["id", "v", "w"]);
+        assert!(prepared.ready.notes.iter().any(|note| note == generated), "{:?}", prepared.ready.notes);
+        lab.forget().await;
+        return;
+    }
+    lab.sql(partial).await;
+    let prepared = lab.run().await.unwrap();
+    assert_eq!(columns(&prepared), ["id", "v"]);
+    let notes = ["filters the rows of shop.t", "leaves out columns of shop.t: w", generated];
+    for wanted in notes {
+        assert!(prepared.ready.notes.iter().any(|note| note.contains(wanted)), "{wanted}: {:?}", prepared.ready.notes);
+    }
+    lab.sql("ALTER PUBLICATION partial_pub SET TABLE shop.t (id, v) WHERE (id > 20)").await;
+    assert_eq!(lab.codes().await, ["PUBLICATION_CHANGED"], "another filter is a gap");
+    lab.sql("DROP PUBLICATION partial_pub; DELETE FROM sluicegate.checkpoints").await;
+    lab.forget().await;
+
+    lab.sql(whole_schema).await;
+    assert_eq!(columns(&lab.run().await.unwrap()), ["id", "v", "w"]);
+    lab.sql("ALTER PUBLICATION partial_pub DROP TABLES IN SCHEMA shop; ALTER PUBLICATION partial_pub ADD TABLE shop.t")
+        .await;
+    assert_eq!(lab.codes().await, ["PUBLICATION_CHANGED"], "a schema that went is a gap");
+    lab.sql("DROP PUBLICATION partial_pub; DELETE FROM sluicegate.checkpoints").await;
+    lab.forget().await;
+
+    let generated_too = "CREATE PUBLICATION partial_pub FOR TABLE shop.t (id, g)";
+    if major < 18 {
+        assert_eq!(lab.refused(generated_too).await, "42P10", "generated columns cannot be published");
+        return;
+    }
+    let option = "CREATE PUBLICATION partial_pub FOR TABLE shop.t WITH (publish_generated_columns = stored)";
+    for (publication, want) in [(generated_too, &["id", "g"][..]), (option, &["id", "v", "w", "g"])] {
+        lab.sql(publication).await;
+        let prepared = lab.run().await.unwrap();
+        assert_eq!(columns(&prepared), want, "{publication}");
+        assert!(!prepared.ready.notes.iter().any(|note| note == generated), "{:?}", prepared.ready.notes);
+        lab.sql("INSERT INTO shop.t VALUES (1); DELETE FROM shop.t").await;
+        assert_eq!(inserts(&lab).await[0].len(), want.len(), "{publication}: as the stream sends it");
+        lab.sql("DROP PUBLICATION partial_pub; DELETE FROM sluicegate.checkpoints").await;
+        lab.forget().await;
+    }
+}
+
+#[tokio::test]
+async fn an_invalidated_slot_is_named_whatever_the_version_tells_of_it() {
+    let bounds = ["max_slot_wal_keep_size = 1MB", "min_wal_size = 32MB", "max_wal_size = 32MB"];
+    let lab = Lab::new(Arc::new(Cluster::start(&bounds).unwrap()), "lost", "shop.orders").await;
+    lab.sql(SHOP).await;
+    lab.run().await.unwrap();
+    // Each switch leaves 16 MB behind the slot; a checkpoint invalidates what holds back too much.
+    for _ in 0..4 {
+        lab.sql("SELECT pg_logical_emit_message(false, 'filler', 'x'), pg_switch_wal()").await;
+    }
+    lab.sql("CHECKPOINT").await;
+    let lost = async |why: &str| {
+        let found = lab.run().await.unwrap_err();
+        let [reason] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((reason.code, reason.class), ("SLOT_LOST", Class::Resync));
+        assert!(reason.message.contains(why), "{reason:?}");
+        lab.sql(&reason.sql).await;
+        assert_eq!(lab.codes().await, [""; 0], "after the statements");
+    };
+    let major = lab.major().await;
+    lost(if major < 17 { "the WAL it needs was removed" } else { "wal_removed" }).await;
+
+    let limit = "ALTER SYSTEM SET idle_replication_slot_timeout = '1s'";
+    if major < 18 {
+        assert_eq!(lab.refused(limit).await, "42704", "only 18 and later know it");
+        return;
+    }
+    lab.sql(limit).await;
+    lab.sql("SELECT pg_reload_conf()").await;
+    let invalidated = async {
+        let query = "SELECT coalesce(invalidation_reason, '') FROM pg_replication_slots";
+        while lab.text(query).await.is_empty() {
+            lab.sql("CHECKPOINT").await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    assert!(tokio::time::timeout(LONG, invalidated).await.is_ok(), "the slot is never invalidated");
+    let (codes, notes) = lab.reported().await;
+    assert_eq!(codes, ["SLOT_LOST"]);
+    assert!(notes.iter().any(|note| note.contains("idle_replication_slot_timeout is 1 s")), "{notes:?}");
+    lost("idle_timeout").await;
+}
+
+/// The inserted rows that the slot has yet to send.
+pub(super) async fn inserts(lab: &Lab) -> Vec<Row> {
+    let Options { slot, publication, .. } = &lab.options;
+    let changes = format!(
+        "SELECT data FROM pg_logical_slot_peek_binary_changes('{slot}', NULL, NULL, 'proto_version', '1', \
+         'publication_names', '{publication}')"
+    );
+    let messages = lab.worker.query(&changes, &[]).await.unwrap();
+    let messages = messages.iter().map(|message| message.get::<_, Vec<u8>>(0));
+    // Insert: 'I', the table's OID, 'N', the row.
+    messages.filter(|message| message[0] == b'I').map(|m| Row::from_checked(m[6..].to_vec().into())).collect()
+}
+
 pub(super) fn row(values: &[&str]) -> Row {
     let mut built = RowBuilder::with_capacity(64);
     values.iter().for_each(|value| built.push(Value::Text(value.as_bytes())));
@@ -366,16 +535,7 @@ async fn rows_read_by_key_are_what_the_stream_sends() {
          ('é', 'infinity', NULL, 'NaN', NULL, '-Infinity', '', '-178000000 years', NULL, NULL, NULL, NULL)",
     )
     .await;
-    let changes = "SELECT data FROM pg_logical_slot_peek_binary_changes('fetched_slot', NULL, NULL, 'proto_version', '1', \
-                   'publication_names', 'fetched_pub')";
-    let messages = lab.worker.query(changes, &[]).await.unwrap();
-    // Insert: 'I', the table's OID, 'N', the row.
-    let sent: Vec<Row> = messages
-        .iter()
-        .map(|message| message.get::<_, Vec<u8>>(0))
-        .filter(|message| message[0] == b'I')
-        .map(|message| Row::from_checked(message[6..].to_vec().into()))
-        .collect();
+    let sent = inserts(&lab).await;
     assert_eq!(sent.len(), 2);
     let schema = &prepared.ready.tables[0];
     assert_eq!(schema.key, [1, 0]);

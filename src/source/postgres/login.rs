@@ -26,6 +26,10 @@ const SETTINGS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_tran
      -c DateStyle=ISO -c IntervalStyle=postgres -c TimeZone=UTC -c extra_float_digits=3 -c bytea_output=hex \
      -c lc_monetary=C -c standard_conforming_strings=on -c search_path=";
 
+/// Lets our transactions write where role, database or server make them read-only by default. Not among [`SETTINGS`],
+/// because what the server tells of it at login answers `target_session_attrs=read-write`.
+const WRITABLE: &str = "SET default_transaction_read_only = off";
+
 /// Settings that came later, with the version they came with; an older server would refuse the login over them.
 const LATER_SETTINGS: &[(u32, &str)] = &[(14, "SET idle_session_timeout = 0"), (17, "SET transaction_timeout = 0")];
 
@@ -155,13 +159,14 @@ impl Attempt<'_> {
         let login =
             Login { channel, binding: self.options.channel_binding, password, scram: Scram::None, asked: false };
         let mut session = login.run(&self.startup()).await?;
-        session.settle().await.map_err(give_up)?;
+        // Before `settle`, which makes our own transactions writable whatever the default is.
         if self.options.read_write && session.read_only().await.map_err(give_up)? {
             let message = format!("{} is read-only", session.channel.place);
             let remedy = "Give the address of the primary.";
             let reason = Reason::new("SOURCE_IS_STANDBY", Class::Wait, &session.channel.place, message, remedy);
             return Err(Failure { reason: reason.into(), then: Then::NextPlace });
         }
+        session.settle(self.purpose).await.map_err(give_up)?;
         Ok(session)
     }
 
@@ -481,9 +486,13 @@ impl Session {
     }
 
     /// Makes the settings that could not go into the startup message.
-    async fn settle(&mut self) -> Result<(), Reason> {
+    async fn settle(&mut self, purpose: Purpose) -> Result<(), Reason> {
         let version = self.major_version();
-        for (_, set) in LATER_SETTINGS.iter().filter(|(since, _)| version >= *since) {
+        let later = LATER_SETTINGS.iter().filter(|(since, _)| version >= *since).map(|(_, set)| *set);
+        // PostgreSQL 14 and later tell the default unasked; a replication connection writes nothing.
+        let writable = self.parameters.get("default_transaction_read_only").is_some_and(|default| default == "off");
+        let to_write = (purpose == Purpose::Sql && !writable).then_some(WRITABLE);
+        for set in later.chain(to_write) {
             self.query(set, &Asked::Query { doing: "making the session's settings" }).await?;
         }
         Ok(())

@@ -10,13 +10,16 @@ mod chunk_reader;
 mod chunk_sql;
 mod client;
 mod conninfo;
+mod contents;
 mod copies;
 mod copy_out;
 mod copy_rows;
+mod copy_text;
 mod core;
 mod database;
 mod decode;
 mod ending;
+mod equality;
 mod fetch;
 mod framing;
 mod gulp;
@@ -57,9 +60,11 @@ pub use checkpoints::PgCheckpoints;
 pub use chunk_connection::PgChunkConnection;
 pub use chunk_reader::PgChunks;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
+pub use contents::Contents;
 pub use copies::PgCopies;
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
+pub use types::type_names;
 
 /// What the source needs to know.
 #[derive(Clone, Debug)]

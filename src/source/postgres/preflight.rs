@@ -88,6 +88,25 @@ const SERVER: &str = "
            pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
     FROM wal";
 
+/// Reads the version, as `server_version_num` tells it. First of all, because older servers cannot answer the rest.
+///
+/// # Errors
+/// If the server is too old, or cannot be asked.
+pub(super) async fn version(client: &Client) -> Result<i32, Reason> {
+    let statement = "SELECT pg_catalog.current_setting('server_version_num')::integer";
+    let row = client.query_one(statement, &[]).await.map_err(|error| query_reason(&error, "asking for the version"))?;
+    let version = row.get(0);
+    too_old(version).map_or(Ok(version), Err)
+}
+
+fn too_old(version: i32) -> Option<Reason> {
+    if version >= OLDEST {
+        return None;
+    }
+    let message = format!("the server is version {}; {} is the oldest that works", version / 10_000, OLDEST / 10_000);
+    Some(Reason::new("SOURCE_VERSION", Class::Wait, "server", message, "Upgrade the server."))
+}
+
 /// Reads the facts.
 pub(super) async fn inspect(client: &Client) -> Result<Server, Reason> {
     let row =
@@ -119,10 +138,6 @@ pub(super) fn findings(server: &Server, slot_exists: bool, slot_active: bool) ->
         Reason::new(code, Class::Wait, object, message, remedy).with_sql(sql)
     };
     let mut findings = Vec::new();
-    if server.version < OLDEST {
-        let message = format!("the server is version {}; 14 is the oldest that works", server.version / 10_000);
-        findings.push(wait("SOURCE_VERSION", "server", message, "Upgrade the server.", String::new()));
-    }
     if server.in_recovery {
         let message = "the server is a standby: publication and checkpoint cannot be written there".to_owned();
         let remedy = "Name the primary in SOURCE_URL. A standby that is promoted is taken up by itself.";
@@ -172,8 +187,8 @@ pub(super) fn notes(server: &Server) -> Vec<String> {
     }
     if server.encoding == "SQL_ASCII" {
         notes.push(
-            "the database's encoding is SQL_ASCII: the server checks no text, and bytes that are not UTF-8 cannot be \
-             replicated"
+            "the database's encoding is SQL_ASCII: the server checks no text, and values that are not UTF-8 follow \
+             ON_BAD_VALUE"
                 .to_owned(),
         );
     }
@@ -206,13 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn servers_before_14_are_refused_in_plain_words() {
+        let told = |version| too_old(version).map(|reason| format!("{} {}", reason.code, reason.message));
+        let thirteen = "SOURCE_VERSION the server is version 13; 14 is the oldest that works";
+        let cases = [(90_624, true), (130_022, true), (140_000, false), (190_000, false)];
+        assert_eq!(told(130_022).as_deref(), Some(thirteen));
+        for (version, refused) in cases {
+            assert_eq!(told(version).is_some(), refused, "{version}");
+        }
+    }
+
+    #[test]
     fn each_obstacle_is_named() {
         type Change = fn(&mut Server);
         // what is changed, whether the slot exists and is active, codes and objects
-        let cases: [(Change, bool, bool, &[&str]); 13] = [
+        let cases: [(Change, bool, bool, &[&str]); 11] = [
             (|_| (), false, false, &[]),
-            (|s| s.version = 130_022, false, false, &["SOURCE_VERSION server"]),
-            (|s| s.version = 140_000, false, false, &[]),
             (|s| s.wal_level = "replica".into(), false, false, &["SOURCE_WAL_LEVEL wal_level"]),
             (|s| (s.wal_level, s.effective_wal_level) = ("replica".into(), Some("replica".into())), false, false, &[]),
             (

@@ -21,6 +21,9 @@ use crate::model::{Class, Reason, TableName};
 /// From this version on publications know schemas, row filters and column lists.
 pub(super) const WITH_FILTERS: i32 = 150_000;
 
+/// From this version on publications may publish generated columns.
+const WITH_GENERATED: i32 = 180_000;
+
 /// A publication as the catalog tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Publication {
@@ -45,7 +48,7 @@ pub(super) struct Publication {
 /// How a table is published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Member {
-    /// The columns, before version 15 `None`: all.
+    /// The columns that changes bring, before version 15 `None`: all but generated ones.
     pub(super) columns: Option<BTreeSet<String>>,
     /// Only rows that pass a filter.
     pub(super) filtered: bool,
@@ -336,6 +339,17 @@ const MEMBERS: &str = "
     SELECT t.schemaname::text, t.tablename::text, t.attnames::text[], t.rowfilter IS NOT NULL
     FROM pg_catalog.pg_publication_tables t WHERE t.pubname = $1";
 
+/// Before 18 `attnames` may name generated columns, which are never sent.
+const MEMBERS_15: &str = "
+    SELECT t.schemaname::text, t.tablename::text,
+           ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attname = ANY(t.attnames) AND a.attgenerated = ''),
+           t.rowfilter IS NOT NULL
+    FROM pg_catalog.pg_publication_tables t
+         JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname
+         JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
+    WHERE t.pubname = $1";
+
 const MEMBERS_14: &str = "
     SELECT t.schemaname::text, t.tablename::text, NULL::text[], false
     FROM pg_catalog.pg_publication_tables t WHERE t.pubname = $1";
@@ -375,6 +389,18 @@ pub(super) async fn fingerprint(
     Ok(fingerprint)
 }
 
+/// The row filters of a publication's tables, as SQL.
+pub(super) async fn filters(client: &Client, version: i32, name: &str) -> Result<BTreeMap<TableName, String>, Reason> {
+    if version < WITH_FILTERS {
+        return Ok(BTreeMap::new());
+    }
+    let statement = "SELECT t.schemaname::text, t.tablename::text, t.rowfilter
+                     FROM pg_catalog.pg_publication_tables t WHERE t.pubname = $1 AND t.rowfilter IS NOT NULL";
+    let rows = client.query(statement, &[&name]).await;
+    let rows = rows.map_err(|error| query_reason(&error, "reading the publication's row filters"))?;
+    Ok(rows.iter().map(|row| (TableName { schema: row.get(0), name: row.get(1) }, row.get(2))).collect())
+}
+
 /// Reads a publication, its fingerprint as far as it concerns these tables.
 pub(super) async fn inspect(
     client: &Client,
@@ -385,7 +411,11 @@ pub(super) async fn inspect(
     let read = |error| query_reason(&error, "reading the publication");
     let Some(row) = client.query_opt(PUBLICATION, &[&name]).await.map_err(read)? else { return Ok(None) };
     let named = client.query(NAMED, &[&name]).await.map_err(read)?;
-    let members = if version >= WITH_FILTERS { MEMBERS } else { MEMBERS_14 };
+    let members = match version {
+        WITH_GENERATED.. => MEMBERS,
+        WITH_FILTERS.. => MEMBERS_15,
+        _ => MEMBERS_14,
+    };
     let members = client.query(members, &[&name]).await.map_err(read)?;
     let table = |schema, name| TableName { schema, name };
     Ok(Some(Publication {

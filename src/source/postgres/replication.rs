@@ -47,7 +47,13 @@ impl ReplicationConnection {
         // 42601, a syntax error: nothing but a session without replication mode says that to this command.
         let rows = rows.map_err(|reason| if reason.message.contains("SQLSTATE 42601") { pooler() } else { reason })?;
         let system = rows.first().and_then(system).ok_or_else(pooler)?;
-        Ok(ReplicationConnection { session, system })
+        let mut connection = ReplicationConnection { session, system };
+        // Such a server cannot convert: it would end the stream at the first value that is no UTF-8. As it lies, each
+        // value is judged where it is written.
+        if connection.session.parameters.get("server_encoding").is_some_and(|encoding| encoding == "SQL_ASCII") {
+            connection.simple_query("SET client_encoding = 'SQL_ASCII'").await?;
+        }
+        Ok(connection)
     }
 
     /// What the server is.

@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::catalog::quoted;
-use super::catalog::{self, Kind, Leaf, Persistence, Relation};
+use super::catalog::{self, Attribute, Kind, Leaf, Persistence, Relation};
 use super::quote::identifier;
-use super::types::column_type;
 use super::{Identity, KnownTable, ReplicaIdentity, TablePattern, survey};
 use crate::model::{Class, Column, Reason, TableId, TableName, TableSchema};
 
@@ -108,14 +107,9 @@ pub(super) fn select(
 /// # Errors
 /// If a key column is not among them.
 pub(super) fn known(selected: &Selected, published: Option<&BTreeSet<String>>) -> Result<KnownTable, Reason> {
-    let sent = |name: &str| published.is_none_or(|published| published.contains(name));
     let (mut columns, mut types) = (Vec::new(), Vec::new());
-    for attribute in selected.relation.columns.iter().filter(|column| !column.generated && sent(&column.name)) {
-        columns.push(Column {
-            name: attribute.name.clone(),
-            ty: column_type(attribute.base.oid, attribute.base.typmod, &attribute.type_name),
-            nullable: !attribute.not_null,
-        });
+    for attribute in selected.relation.columns.iter().filter(|column| is_sent(column, published)) {
+        columns.push(Column { name: attribute.name.clone(), ty: attribute.ty.clone(), nullable: !attribute.not_null });
         types.push(attribute.wire);
     }
     let position = |name: &String| {
@@ -415,14 +409,23 @@ fn target_collisions(tables: &[Selected]) -> Vec<Reason> {
     by_target.into_iter().filter(|(_, names)| names.len() > 1).map(collision).collect()
 }
 
+/// Whether changes bring this column. `published` are the columns that the publication tells of, if it tells: generated
+/// ones are among them where it publishes them (PostgreSQL 18 and later, `publish_generated_columns`).
+fn is_sent(column: &Attribute, published: Option<&BTreeSet<String>>) -> bool {
+    published.map_or(!column.generated, |published| published.contains(&column.name))
+}
+
+/// What to say of generated columns that changes do not bring.
+pub(super) fn unsent_generated(relation: &Relation, published: Option<&BTreeSet<String>>) -> Option<String> {
+    let unsent = relation.columns.iter().filter(|column| column.generated && !is_sent(column, published));
+    let names: Vec<&str> = unsent.map(|column| column.name.as_str()).collect();
+    let told = || format!("generated columns of {} are not replicated: {}", relation.name, names.join(", "));
+    (!names.is_empty()).then(told)
+}
+
 fn notes_of(relation: &Relation) -> Vec<String> {
     let name = &relation.name;
     let mut notes = Vec::new();
-    let generated: Vec<&str> =
-        relation.columns.iter().filter(|column| column.generated).map(|column| column.name.as_str()).collect();
-    if !generated.is_empty() {
-        notes.push(format!("generated columns of {name} are not replicated: {}", generated.join(", ")));
-    }
     if relation.row_security {
         notes.push(format!(
             "row security is active on {name} for our role: its changes are all replicated, but rows that must be \
@@ -445,6 +448,7 @@ mod tests {
     use super::super::WireType;
     use super::super::catalog::{Attribute, Index};
     use super::*;
+    use crate::model::ColumnType;
 
     fn name(text: &str) -> TableName {
         let (schema, name) = text.split_once('.').unwrap_or(("public", text));
@@ -464,14 +468,7 @@ mod tests {
 
     fn attribute(name: &str) -> Attribute {
         let int4 = WireType { oid: 23, typmod: -1 };
-        Attribute {
-            name: name.into(),
-            wire: int4,
-            base: int4,
-            type_name: "int4".into(),
-            not_null: true,
-            generated: false,
-        }
+        Attribute { name: name.into(), wire: int4, ty: ColumnType::Int32, not_null: true, generated: false }
     }
 
     /// A table `id` of columns `id` and `v` with a primary key.
@@ -644,6 +641,10 @@ mod tests {
         };
         let all = known(selected, None).unwrap();
         assert_eq!((columns(&all), &all.schema.key[..]), (vec!["id".into(), "v".into(), "z".into()], &[2, 0][..]));
+        assert!(unsent_generated(&selected.relation, None).unwrap().ends_with("not replicated: g"));
+        let generated_too = ["id", "v", "g", "z"].map(String::from).into();
+        assert_eq!(columns(&known(selected, Some(&generated_too)).unwrap()), ["id", "v", "g", "z"]);
+        assert_eq!(unsent_generated(&selected.relation, Some(&generated_too)), None);
         let list = ["id", "z"].map(String::from).into();
         let some = known(selected, Some(&list)).unwrap();
         assert_eq!((columns(&some), &some.schema.key[..]), (vec!["id".into(), "z".into()], &[1, 0][..]));

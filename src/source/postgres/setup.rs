@@ -57,23 +57,24 @@ pub(super) struct Prepared {
 /// # Errors
 /// If the server cannot be asked.
 pub(super) async fn inspect(client: &Client, options: &Options, before: Option<Lineage>) -> Result<Inspection, Reason> {
-    let server = preflight::inspect(client).await?;
-    let relations = catalog::matching(client, &options.tables).await?;
-    let (own_schema, mode) = (&options.checkpoint_schema, options.replica_identity);
-    let selection = selection::select(&options.tables, &relations, own_schema, &server.role, mode);
-    let ids: Vec<u32> = selection.names().into_keys().collect();
+    let version = preflight::version(client).await?;
+    // Another process may be moving this pipeline on meanwhile. Its slot never passes its checkpoint, nor that the end
+    // of the WAL; read in this order, they do not seem to either.
+    let slot = slot::inspect(client, version, &options.slot).await?;
+    let own_schema = &options.checkpoint_schema;
     let access = checkpoints::access(client, own_schema).await?;
     let checkpoint =
         if access.table_exists && access.readable() { checkpoints::stored(client, options).await } else { Ok(None) };
-    Ok(Inspection {
-        publication: publication::inspect(client, server.version, &options.publication, &ids).await?,
-        slot: slot::inspect(client, server.version, &options.slot).await?,
-        server,
-        selection,
-        access,
-        checkpoint,
-        before,
-    })
+    let server = preflight::inspect(client).await?;
+    let read = async {
+        let relations = catalog::matching(client, &options.tables).await?;
+        let mode = options.replica_identity;
+        let selection = selection::select(&options.tables, &relations, own_schema, &server.role, mode);
+        let ids: Vec<u32> = selection.names().into_keys().collect();
+        Ok((publication::inspect(client, version, &options.publication, &ids).await?, selection))
+    };
+    let (publication, selection) = catalog::at_one_moment(client, read).await?;
+    Ok(Inspection { server, selection, publication, slot, access, checkpoint, before })
 }
 
 impl Inspection {
@@ -149,6 +150,22 @@ pub(super) fn copy_findings(inspection: &Inspection, options: &Options) -> Vec<R
     tables.flat_map(|table| selection::copy_findings(&table.relation, role)).collect()
 }
 
+/// What would be copied, one sentence for each table that may hold rows.
+fn copy_notes(inspection: &Inspection, options: &Options, refused: &[Reason]) -> Vec<String> {
+    let note = |table: &Selected| {
+        let relation = &table.relation;
+        if refused.iter().any(|reason| reason.object == relation.name.to_string()) {
+            return None;
+        }
+        let counted = relation.leaves.iter().map(|leaf| leaf.rows).chain([relation.rows]);
+        let known: Vec<f32> = counted.filter(|rows| *rows >= 0.0).collect();
+        let rows: f32 = known.iter().sum();
+        let about = if known.is_empty() { "never counted".to_owned() } else { format!("about {rows:.0}") };
+        Some(format!("existing rows of {} will be copied ({about})", relation.name))
+    };
+    inspection.to_copy().filter(|_| options.copying).filter_map(note).collect()
+}
+
 /// Everything that is wrong.
 pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason> {
     let Inspection { server, selection, publication, slot, access, .. } = inspection;
@@ -189,11 +206,31 @@ pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason
 pub(super) fn notes(inspection: &Inspection, options: &Options) -> Vec<String> {
     let mut notes = preflight::notes(&inspection.server);
     notes.extend(inspection.selection.notes.iter().cloned());
+    let tables = inspection.selection.tables.iter();
+    notes.extend(tables.filter_map(|table| selection::unsent_generated(&table.relation, inspection.columns(table))));
     if let Some(publication) = &inspection.publication {
         let plan = inspection.plan(options);
         notes.extend(publication::notes(&options.publication, publication, &inspection.selection.tables, &plan));
     }
     notes
+}
+
+/// What `check` tells: everything that is wrong, and everything a person should know. That our own pipeline runs and
+/// reads from its slot is how it should be, and hinders only a second one.
+pub(super) fn report(inspection: &Inspection, options: &Options) -> (Vec<Reason>, Vec<String>) {
+    let mut findings = findings(inspection, options);
+    findings.extend(inspection.selection.refused.iter().cloned());
+    let refused = copy_findings(inspection, options);
+    let mut notes = notes(inspection, options);
+    notes.extend(copy_notes(inspection, options, &refused));
+    findings.extend(refused);
+    let slot = inspection.slot.as_ref();
+    if let Some(holder) = slot.and_then(|slot| slot.holder_named(&options.connect.application_name)) {
+        findings.retain(|reason| reason.code != slot::IN_USE);
+        notes
+            .push(format!("pipeline {} is running: its slot {} is in use by {holder}", options.pipeline, options.slot));
+    }
+    (findings, notes)
 }
 
 /// Checks everything and makes what is missing. `observer` is a second connection of the same role.

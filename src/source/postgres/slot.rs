@@ -3,6 +3,7 @@
 //! In: `pg_replication_slots`. Out: [`Slot`], findings, a new slot. Always: a slot that exists is never dropped,
 //! recreated or advanced. Not here: whether its position fits ours (`resume`). Start at [`inspect`].
 
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use tokio_postgres::Client;
@@ -13,6 +14,9 @@ use super::quote::literal;
 use super::sqlstate::query_reason;
 use crate::model::{Class, Lsn, Reason};
 use crate::status::SlotHealth;
+
+/// The code of a slot that someone reads from.
+pub(super) const IN_USE: &str = "SLOT_IN_USE";
 
 /// How long a cancelled slot creation may take to give up.
 const CANCEL_GRACE: Duration = Duration::from_secs(10);
@@ -50,10 +54,23 @@ pub(super) struct Holder {
     pub(super) address: Option<String>,
 }
 
+impl Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let application = self.application.as_deref().filter(|name| !name.is_empty()).unwrap_or("unknown");
+        let address = self.address.as_deref().unwrap_or("a local or hidden address");
+        write!(f, "process {} ({application}) from {address}", self.pid)
+    }
+}
+
 impl Slot {
     /// Whether the WAL it needs is gone or the server invalidated it otherwise.
     pub(super) fn is_lost(&self) -> bool {
         self.wal_status == "lost" || self.invalidated.is_some()
+    }
+
+    /// Who uses it, if that is a session of this `application_name`.
+    pub(super) fn holder_named(&self, application: &str) -> Option<&Holder> {
+        self.holder.as_ref().filter(|holder| holder.application.as_deref() == Some(application))
     }
 
     /// For the status.
@@ -89,7 +106,10 @@ const SLOT_FROM: &str = "
 pub(super) async fn inspect(client: &Client, version: i32, name: &str) -> Result<Option<Slot>, Reason> {
     let invalidated = match version {
         170_000.. => "s.invalidation_reason::text",
-        160_000.. => "CASE WHEN s.conflicting THEN 'conflict with recovery' END",
+        // It is set for every cause; `wal_status` says whether it was the usual one.
+        160_000.. => {
+            "CASE WHEN s.conflicting AND s.wal_status IS DISTINCT FROM 'lost' THEN 'conflict with recovery' END"
+        }
         _ => "NULL::text",
     };
     let statement = format!("{SLOT}, {invalidated}{SLOT_FROM}");
@@ -152,11 +172,9 @@ pub(super) fn lost(name: &str, slot: &Slot, start_anew: &str) -> Reason {
 }
 
 fn in_use(name: &str, holder: &Holder) -> Reason {
-    let application = holder.application.as_deref().filter(|name| !name.is_empty()).unwrap_or("unknown");
-    let address = holder.address.as_deref().unwrap_or("a local or hidden address");
-    let message = format!("slot {name} is in use by process {} ({application}) from {address}", holder.pid);
+    let message = format!("slot {name} is in use by {holder}");
     let remedy = "Stop the other reader. If it is a broken connection, the server ends it after wal_sender_timeout.";
-    Reason::new("SLOT_IN_USE", Class::Retry, name, message, remedy)
+    Reason::new(IN_USE, Class::Retry, name, message, remedy)
         .with_sql(format!("SELECT pg_catalog.pg_terminate_backend({});", holder.pid))
 }
 
@@ -193,7 +211,16 @@ pub(super) async fn create(worker: &Client, observer: &Client, name: &str, patie
     let blockers = blockers(observer, pid).await?;
     let cancel = "SELECT pg_catalog.pg_cancel_backend($1)";
     observer.execute(cancel, &[&pid]).await.map_err(|error| query_reason(&error, "cancelling the slot's creation"))?;
-    match tokio::time::timeout(CANCEL_GRACE, creation).await {
+    let ended = async {
+        let ended = creation.await;
+        if ended.is_err() {
+            // The server tells the error before it drops what it had begun. The next answer comes after that; if none
+            // comes, the session has ended and has cleaned up as well.
+            _ = worker.simple_query("SELECT").await;
+        }
+        ended
+    };
+    match tokio::time::timeout(CANCEL_GRACE, ended).await {
         // It came through in the last moment.
         Ok(Ok(row)) => Ok(first(row)),
         _ => Err(blocked(name, patience, &blockers)),

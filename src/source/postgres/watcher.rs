@@ -145,8 +145,12 @@ async fn look(client: &Client, watch: &Watch, meter: &SourceMeter) -> Result<(),
     let slot = slot::inspect(client, watch.version, &watch.slot).await?;
     judge_slot(watch, slot.as_ref(), meter)?;
     let ids: Vec<u32> = watch.tables.keys().copied().collect();
-    let relations = catalog::by_id(client, &ids).await?;
-    let fingerprint = publication::fingerprint(client, watch.version, &watch.publication, &ids).await?;
+    let read = async {
+        let relations = catalog::by_id(client, &ids).await?;
+        let fingerprint = publication::fingerprint(client, watch.version, &watch.publication, &ids).await?;
+        Ok((relations, fingerprint))
+    };
+    let (relations, fingerprint) = catalog::at_one_moment(client, read).await?;
     judge_tables(watch, &relations, meter);
     judge_publication(watch, &relations, &fingerprint)
 }

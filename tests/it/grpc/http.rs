@@ -126,6 +126,7 @@ async fn metrics_are_what_prometheus_reads() {
         ("sluicegate_loads_total{result=\"accepted\"}", 1.0),
         ("sluicegate_rows_received_total{table=\"shop.orders\",op=\"insert\"}", 4.0),
         ("sluicegate_rows_loaded_total{table=\"shop.orders\"}", 5.0),
+        ("sluicegate_values_changed_total{table=\"shop.orders\",class=\"date_range\",policy=\"null\"}", 2.0),
         ("sluicegate_tables{state=\"streaming\"}", 1.0),
         ("sluicegate_memory_budget_bytes", 67_108_864.0),
     ];

@@ -101,6 +101,8 @@ impl Running {
         meters.engine.checkpoint(Lsn(0x800));
         meters.source.confirmed(Lsn(0x400));
         meters.sink.loaded(5, 300);
+        let orders = TableName { schema: "shop".into(), name: "orders".into() };
+        meters.sink.changed(&orders, "date_range", "null", 2);
         let table = self.orders();
         table.received(4, 2, 1, 0);
         table.loaded(5);

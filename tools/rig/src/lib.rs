@@ -11,6 +11,6 @@ mod standin;
 
 pub use cluster::{Cluster, ClusterError, SUPERUSER, free_port};
 pub use compare::{CompareError, Comparison, compare};
-pub use sidecar::{Sidecar, Status, parse_lsn};
+pub use sidecar::{Said, Sidecar, Status, parse_lsn, verify};
 pub use standin::Standin;
 pub use starrocks_standin::fault;

@@ -1,5 +1,6 @@
 //! The real binary as a child process.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -14,8 +15,19 @@ use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 pub struct Sidecar {
     binary: PathBuf,
     child: Child,
-    grpc: String,
+    environment: Vec<(String, String)>,
     log: PathBuf,
+}
+
+/// What a command of the binary said, and its exit code.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
 }
 
 /// What `sluicegate status --json` says.
@@ -39,9 +51,7 @@ impl Sidecar {
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()?;
-        let grpc = environment.iter().find(|(name, _)| name == "GRPC_ADDR").map(|(_, value)| value.clone());
-        let grpc = grpc.unwrap_or_else(|| "127.0.0.1:50051".to_owned());
-        Ok(Sidecar { binary: binary.to_owned(), child, grpc, log: log.to_owned() })
+        Ok(Sidecar { binary: binary.to_owned(), child, environment: environment.to_vec(), log: log.to_owned() })
     }
 
     /// Ends it as `kill -9` does.
@@ -101,14 +111,23 @@ impl Sidecar {
     /// # Errors
     /// If the binary cannot be run.
     pub fn command(&self, arguments: &[&str]) -> io::Result<(Option<i32>, String)> {
+        let address = self.environment.iter().find(|(name, _)| name == "GRPC_ADDR");
         let output = Command::new(&self.binary)
             .args(arguments)
             .env_clear()
-            .env("GRPC_ADDR", &self.grpc)
+            .envs(address.map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .output()?;
         let text = [output.stdout, output.stderr].concat();
         Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Runs `sluicegate verify` with its environment.
+    ///
+    /// # Errors
+    /// If the binary cannot be run.
+    pub fn verify(&self, arguments: &[&str]) -> io::Result<Said> {
+        verify(&self.binary, &self.environment, arguments)
     }
 
     /// Its status; `None` while it does not answer.
@@ -119,6 +138,18 @@ impl Sidecar {
         }
         sonic_rs::from_str(text.trim()).ok().map(Status)
     }
+}
+
+/// Runs `sluicegate verify` with exactly this environment.
+///
+/// # Errors
+/// If the binary cannot be run.
+pub fn verify(binary: &Path, environment: &[(String, String)], arguments: &[&str]) -> io::Result<Said> {
+    let environment = environment.iter().map(|(name, value)| (name, value));
+    let mut command = Command::new(binary);
+    let output = command.arg("verify").args(arguments).env_clear().envs(environment).stdin(Stdio::null()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Said { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
 }
 
 impl Drop for Sidecar {
@@ -163,6 +194,24 @@ impl Status {
             row.get("state")?.as_str().map(str::to_owned)
         };
         find().unwrap_or_default()
+    }
+
+    /// How many values of a table were loaded as something else, by class and policy.
+    pub fn values_changed(&self, table: &str) -> BTreeMap<(String, String), u64> {
+        let rows = || {
+            let tables = self.0.get("tables")?.as_array()?;
+            let row = tables.iter().find(|row| row.get("table_name").and_then(|name| name.as_str()) == Some(table))?;
+            row.get("values_changed")?.as_array()
+        };
+        let text =
+            |row: &Value, field: &str| row.get(field).and_then(|text| text.as_str()).unwrap_or_default().to_owned();
+        let kinds = rows().into_iter().flatten();
+        kinds
+            .map(|row| {
+                let values = row.get("values").and_then(|values| values.as_u64()).unwrap_or(0);
+                ((text(row, "class"), text(row, "policy")), values)
+            })
+            .collect()
     }
 
     /// The sum of a numeric field over an array of objects.

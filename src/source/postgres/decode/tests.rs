@@ -290,8 +290,8 @@ fn a_changed_table_is_told_anew() {
             "a new column of a type without a kind",
             vec![],
             ReplicaIdentity::Default,
-            more(sent(false, "new", 1186, -1)),
-            with(column("new", ColumnType::Other("oid 1186".into()), true)),
+            more(sent(false, "new", 2970, -1)),
+            with(column("new", ColumnType::Other("oid 2970".into()), true)),
             vec![1, 0],
         ),
         (

@@ -109,16 +109,29 @@ fn print_array(cells: &[Cell], out: &mut Vec<u8>) {
             out.push(b',');
         }
         match cell {
-            Cell::Text(_) | Cell::Date(_) | Cell::DateTime(_) => {
+            Cell::Date(_) | Cell::DateTime(_) => {
                 out.push(b'"');
                 cell.print_into(out);
                 out.push(b'"');
             }
+            Cell::Text(text) => print_element(text, out),
             Cell::Json(text) => out.extend_from_slice(text.as_bytes()),
             _ => cell.print_into(out),
         }
     }
     out.push(b']');
+}
+
+/// Text within an array has its quotes and backslashes escaped (StarRocks, `be/src/util/mysql_row_buffer.cpp`).
+fn print_element(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(*byte);
+    }
+    out.push(b'"');
 }
 
 /// Shortest digits that read back the same; plain from 1e-4 up to below 1e16, otherwise with an exponent.

@@ -72,6 +72,8 @@ pub(crate) const BINARY: &str =
 pub(crate) const DOC: &str = "(id INT NOT NULL, j JSON NULL) PRIMARY KEY (id) DISTRIBUTED BY HASH(id) BUCKETS 1";
 pub(crate) const ARRAYS: &str =
     "(id INT NOT NULL, a ARRAY<INT> NULL) PRIMARY KEY (id) DISTRIBUTED BY HASH(id) BUCKETS 1";
+pub(crate) const WORDS: &str =
+    "(id INT NOT NULL, a ARRAY<VARCHAR(20)> NULL) PRIMARY KEY (id) DISTRIBUTED BY HASH(id) BUCKETS 1";
 pub(crate) const NUMBERS: &str = "(id INT NOT NULL, b BOOLEAN NULL, i INT NULL, l LARGEINT NULL, d DECIMAL(6,2) NULL) PRIMARY KEY (id) \
                        DISTRIBUTED BY HASH(id) BUCKETS 1";
 pub(crate) const TIMES: &str =

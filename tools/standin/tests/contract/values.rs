@@ -154,6 +154,13 @@ const CASES: &[Case] = &[
         loaded(&[&["1", "[1,null,null,null]"]]),
     ),
     case(
+        "SELECT escapes quotes and backslashes of text in an ARRAY, and nothing else",
+        "StarRocks source be/src/util/mysql_row_buffer.cpp (3.5)",
+        WORDS,
+        &[(J, r#"{"id":1,"a":["q\"b\\","a,b","",null]}{"id":2,"a":["t\tb"]}"#)],
+        loaded(&[&["1", r#"["q\"b\\","a,b","",null]"#], &["2", "[\"t\tb\"]"]]),
+    ),
+    case(
         "a BOOLEAN from text: true, false or an integer",
         TYPE_DOC,
         NUMBERS,

@@ -1,0 +1,199 @@
+//! The results as text: for the terminal, and as a page of the documentation.
+
+use std::fmt::Write as _;
+
+use crate::results::{Drained, Latencies, LatencyResult, Pair, Results, Spread, WorkloadResult};
+
+/// Tables for the terminal.
+pub(crate) fn text(results: &Results) -> String {
+    tables(results).into_iter().map(|(_, table)| table + "\n").collect()
+}
+
+/// `docs/performance.md`.
+pub(crate) fn page(results: &Results) -> String {
+    let Results { taken_at, command, machine, pinned, .. } = results;
+    let manner = if *pinned { "walsender and reader bound to a core each" } else { "nothing pinned to a core" };
+    let mut page = format!(
+        "# Performance\n\
+         Written by `scripts/bench.sh --write-docs`; do not edit. The figures are one machine's; the ratios travel \
+         better than the\nfigures. Measure on yours: `scripts/bench.sh --quick` takes less than three minutes besides \
+         the build.\n\n\
+         - machine: {machine}\n- command: `{command}`, {taken_at}, {manner}\n- raw results: [performance.json]\
+         (performance.json)\n\n![Drain rate by workload](performance.svg)\n"
+    );
+    for (heading, table) in tables(results) {
+        // Writing to a String cannot fail.
+        let _ = write!(page, "\n## {heading}\n{}\n{table}", explained(heading));
+    }
+    page
+}
+
+const RATE: &str = "Drain rate";
+const CPU: &str = "CPU";
+const MEMORY: &str = "Memory";
+const LATENCY: &str = "Latency";
+
+fn explained(heading: &str) -> &'static str {
+    match heading {
+        RATE => {
+            "A backlog waits behind one slot per run and is drained by `pg_recvlogical -f /dev/null` and by Sluicegate \
+             into a\nserver that checks and counts the rows and keeps none (`--discard`), one right after the other. \
+             The clock runs from the\nmoment the slot is in use until its confirmed position is the backlog's end: for \
+             Sluicegate that includes loading, storing\nthe checkpoint and confirming. Medians; the ratio's range in \
+             brackets. Settings are the defaults, except\n`FLUSH_INTERVAL_MS=100` and `CHECKPOINT_INTERVAL=50ms`, \
+             because the wait of a backlog's last rows is latency, not rate.\n"
+        }
+        CPU => {
+            "CPU seconds per million row changes, medians, over TCP. How the reader reads decides what the walsender \
+             pays.\n"
+        }
+        MEMORY => "Most memory the sidecar held, over all runs. `MEMORY_BUDGET` is the default, 64 MiB.\n",
+        _ => {
+            "From the moment before an `INSERT` is sent until its row is visible in the stand-in, default settings. A \
+             change after\na quiet time goes out at once; beside steady traffic it waits for the next flush \
+             (`FLUSH_INTERVAL_MS`, 1 s by default).\n"
+        }
+    }
+}
+
+fn tables(results: &Results) -> Vec<(&'static str, String)> {
+    let mut tables = Vec::new();
+    if !results.drain.is_empty() {
+        tables.push((RATE, rates(&results.drain)));
+        tables.push((CPU, cpu(&results.drain)));
+        tables.push((MEMORY, memory(results)));
+    }
+    if let Some(latency) = &results.latency {
+        tables.push((LATENCY, latencies(latency)));
+    }
+    tables
+}
+
+fn rates(workloads: &[WorkloadResult]) -> String {
+    let mut rows = vec![header(&["workload", "rows", "over", "pg_recvlogical", "sluicegate", "MB/s", "ratio"])];
+    for workload in workloads {
+        for (over, pairs) in [("TCP", &workload.tcp), ("unix", &workload.unix)] {
+            let seconds = |of: fn(&Pair) -> Drained| Spread::of(pairs.iter().map(|pair| of(pair).seconds));
+            let (Some(reference), Some(ours)) = (seconds(|pair| pair.reference), seconds(|pair| pair.sluicegate))
+            else {
+                continue;
+            };
+            let rate = |spread: Spread| format!("{:.0} k rows/s", workload.rows as f64 / spread.median / 1e3);
+            rows.push(vec![
+                format!("{}: {}", workload.name, workload.title),
+                thousands(workload.rows),
+                over.to_owned(),
+                rate(reference),
+                rate(ours),
+                format!("{:.0}", workload.bytes as f64 / ours.median / 1e6),
+                Spread::of(pairs.iter().map(Pair::ratio)).map_or_else(String::new, ratio),
+            ]);
+        }
+    }
+    aligned(&rows)
+}
+
+fn ratio(ratio: Spread) -> String {
+    format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.least, ratio.most)
+}
+
+fn cpu(workloads: &[WorkloadResult]) -> String {
+    let columns = [
+        "workload",
+        "walsender, pg_recvlogical reads",
+        "pg_recvlogical",
+        "walsender, sluicegate reads",
+        "sluicegate",
+        "sluicegate : its walsender",
+    ];
+    let mut rows = vec![header(&columns)];
+    for workload in workloads.iter().filter(|workload| !workload.tcp.is_empty()) {
+        let median = |of: fn(&Pair) -> f64| Spread::of(workload.tcp.iter().map(of)).map_or(f64::NAN, |s| s.median);
+        let per_million = |seconds: f64| format!("{:.2}", seconds * 1e6 / workload.rows as f64);
+        rows.push(vec![
+            workload.name.clone(),
+            per_million(median(|pair| pair.reference.walsender_cpu)),
+            per_million(median(|pair| pair.reference.reader_cpu)),
+            per_million(median(|pair| pair.sluicegate.walsender_cpu)),
+            per_million(median(|pair| pair.sluicegate.reader_cpu)),
+            format!("{:.2}", median(|pair| pair.sluicegate.reader_cpu / pair.sluicegate.walsender_cpu)),
+        ]);
+    }
+    aligned(&rows)
+}
+
+fn memory(results: &Results) -> String {
+    let mut rows = vec![header(&["workload", "peak RSS"])];
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    if let Some(latency) = &results.latency {
+        rows.push(vec!["idle".to_owned(), megabytes(latency.rss_idle)]);
+    }
+    for workload in &results.drain {
+        let peaks = workload.tcp.iter().chain(&workload.unix).map(|pair| pair.sluicegate.reader_rss_peak);
+        rows.push(vec![workload.name.clone(), megabytes(peaks.max().unwrap_or(0))]);
+    }
+    aligned(&rows)
+}
+
+fn latencies(latency: &LatencyResult) -> String {
+    let mut rows = vec![header(&["", "rows", "p50", "p99", "max"])];
+    let beside = format!("beside {} rows/s", thousands(latency.load_rows_per_second as u64));
+    for (name, latencies) in [("idle", &latency.idle), (beside.as_str(), &latency.loaded)] {
+        let quantile = |part| format!("{:.0} ms", Latencies::quantile(latencies, part));
+        let count = latencies.milliseconds.len().to_string();
+        rows.push(vec![name.to_owned(), count, quantile(0.5), quantile(0.99), quantile(1.0)]);
+    }
+    aligned(&rows)
+}
+
+fn header(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// `1234567` as `1,234,567`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let (head, tail) = digits.split_at((digits.len() - 1) % 3 + 1);
+    tail.as_bytes().chunks(3).fold(head.to_owned(), |text, group| text + "," + &String::from_utf8_lossy(group))
+}
+
+/// A Markdown table with its columns aligned; the first row is its header.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut table = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(at, (cell, width))| if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") })
+            .collect();
+        table += &format!("| {} |\n", cells.join(" | "));
+        if number == 0 {
+            let rules: Vec<String> = widths
+                .iter()
+                .enumerate()
+                .map(|(at, width)| "-".repeat(*width) + if at == 0 { "-" } else { ":" })
+                .collect();
+            table += &format!("|-{}|\n", rules.join("|-"));
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_tables_aligned() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
+        for (number, want) in cases {
+            assert_eq!(thousands(number), want);
+        }
+        let rows = [header(&["x", "rate"]), header(&["long", "5"])];
+        assert_eq!(aligned(&rows), "| x    | rate |\n|------|-----:|\n| long |    5 |\n");
+    }
+}

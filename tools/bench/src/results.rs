@@ -1,0 +1,152 @@
+//! What was measured, as it is kept in the results file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::machine::Machine;
+
+/// One run of the whole tool. A section that was not run is absent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Results {
+    /// When, RFC 3339.
+    pub(crate) taken_at: String,
+    /// How it was called.
+    pub(crate) command: String,
+    /// On what.
+    pub(crate) machine: Machine,
+    /// Whether walsender and reader were bound to a core each.
+    pub(crate) pinned: bool,
+    /// Draining a backlog.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) drain: Vec<WorkloadResult>,
+    /// From commit to sink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) latency: Option<LatencyResult>,
+}
+
+/// The drains of one backlog.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WorkloadResult {
+    /// Short name.
+    pub(crate) name: String,
+    /// What it is.
+    pub(crate) title: String,
+    /// Row changes.
+    pub(crate) rows: u64,
+    /// Bytes that the server sent for them.
+    pub(crate) bytes: u64,
+    /// Over loopback TCP.
+    pub(crate) tcp: Vec<Pair>,
+    /// Over the unix socket.
+    pub(crate) unix: Vec<Pair>,
+}
+
+/// Two drains, one right after the other.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Pair {
+    /// `pg_recvlogical -f /dev/null`.
+    pub(crate) reference: Drained,
+    /// Sluicegate.
+    pub(crate) sluicegate: Drained,
+}
+
+/// One drain.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Drained {
+    /// From the first moment the slot is in use until its confirmed position is the backlog's end.
+    pub(crate) seconds: f64,
+    /// CPU time of the server's process for this connection.
+    pub(crate) walsender_cpu: f64,
+    /// CPU time of the reader in that time.
+    pub(crate) reader_cpu: f64,
+    /// Most memory the reader ever held.
+    pub(crate) reader_rss_peak: u64,
+    /// CPU time of the stand-in, where there is one.
+    pub(crate) standin_cpu: f64,
+}
+
+/// Milliseconds from the moment before an INSERT is sent to the moment its row is visible in the stand-in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LatencyResult {
+    /// Memory of the sidecar before the first change.
+    pub(crate) rss_idle: u64,
+    /// One row now and then, nothing else.
+    pub(crate) idle: Latencies,
+    /// The same beside steady traffic.
+    pub(crate) loaded: Latencies,
+    /// Rows a second of that traffic.
+    pub(crate) load_rows_per_second: f64,
+}
+
+/// A series of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Latencies {
+    /// In the order they were measured.
+    pub(crate) milliseconds: Vec<f64>,
+}
+
+impl Latencies {
+    /// The smallest value that at least this part of the values does not exceed.
+    pub(crate) fn quantile(&self, part: f64) -> f64 {
+        let mut sorted = self.milliseconds.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let rank = (part * sorted.len() as f64).ceil() as usize;
+        sorted.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// Median and range of some figures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    /// `None` of nothing.
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let (&least, &most) = (sorted.first()?, sorted.last()?);
+        let middle = sorted.len() / 2;
+        let median =
+            if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) };
+        Some(Spread { median, least, most })
+    }
+}
+
+impl Pair {
+    /// How many times faster Sluicegate was.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.reference.seconds / self.sluicegate.seconds
+    }
+}
+
+impl WorkloadResult {
+    /// Sluicegate : pg_recvlogical over TCP.
+    pub(crate) fn tcp_ratio(&self) -> Option<Spread> {
+        Spread::of(self.tcp.iter().map(Pair::ratio))
+    }
+}
+
+impl Results {
+    /// The lowest of the workloads' median ratios over TCP.
+    pub(crate) fn lowest_ratio(&self) -> Option<f64> {
+        self.drain.iter().filter_map(|workload| Some(workload.tcp_ratio()?.median)).min_by(f64::total_cmp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_quantiles() {
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, least: 1.0, most: 3.0 }));
+        assert_eq!(Spread::of([4.0, 1.0]).map(|spread| spread.median), Some(2.5));
+        assert_eq!(Spread::of([]), None);
+        let latencies = Latencies { milliseconds: (1..=200).rev().map(f64::from).collect() };
+        let found = [0.0, 0.5, 0.99, 1.0].map(|part| latencies.quantile(part));
+        assert_eq!(found, [1.0, 100.0, 198.0, 200.0]);
+    }
+}
