@@ -165,9 +165,10 @@ impl TablePlan {
         true
     }
 
-    /// Everything is left again, in these storages.
-    pub fn restart(&mut self, storages: Vec<PlannedStorage>) {
+    /// Everything is left again, in these storages. True: that is a change.
+    pub fn restart(&mut self, storages: Vec<PlannedStorage>) -> bool {
         *self = TablePlan::new(storages, Vec::new(), self.aim);
+        true
     }
 
     /// Whether something can be handed out.
@@ -513,7 +514,7 @@ mod tests {
                         now[at].incarnation += 1;
                         prop_assert!(plan.survey(now.clone()));
                     }
-                    Step::Restart => plan.restart(now.clone()),
+                    Step::Restart => _ = plan.restart(now.clone()),
                     Step::Resume => {
                         plan = TablePlan::new(now.clone(), plan.copied().to_vec(), AIM);
                         out.clear();

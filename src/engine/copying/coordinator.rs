@@ -555,7 +555,7 @@ impl<S: Source> Coordinator<S> {
         let known = |name: &str| before.columns.iter().any(|column| column.name == name);
         let added = schema.columns.iter().any(|column| !known(&column.name));
         self.replicated.insert(table, schema.clone());
-        let early = matches!(copying.step, Step::Survey { .. } | Step::Begin);
+        let copies = matches!(copying.step, Step::Survey { .. } | Step::Barrier | Step::Empty { .. } | Step::Blocks);
         if key {
             // What is wanted is named by keys that are none any more.
             let (again, since) = (copying.again, copying.since);
@@ -564,12 +564,11 @@ impl<S: Source> Coordinator<S> {
             let mut anew = TableCopying::new(schema, self.aim());
             (anew.again, anew.since) = (again, since);
             self.tables.insert(table, anew);
-        } else if added && !early && copying.step == Step::Blocks {
+        } else if added && copying.known && copies {
             info!(table = %schema.name, "columns were added: its rows are copied from the beginning, for their values");
-            let storages = copying.plan.storages().to_vec();
-            copying.plan.restart(storages);
-            let stored = copying.to_store();
-            self.keep(Keep::Anew(Box::new(stored)));
+            (copying.anew, copying.step) = (true, Step::Survey { asked: false });
+            // What is read and not yet durable is a part of the former plan, and must not be taken for one of the next.
+            self.abort_windows(table, |what| matches!(what, What::Blocks(_))).await;
         }
     }
 
@@ -634,7 +633,14 @@ impl<S: Source> Coordinator<S> {
         match outcome {
             Outcome::Read(..) | Outcome::Gone => {}
             Outcome::NotNow | Outcome::NoCopy => copying.hold_off(NOT_NOW),
-            Outcome::Nothing => copying.more_wanted = false,
+            Outcome::Nothing => {
+                // Later changes stated their rows whole, or removed them.
+                copying.more_wanted = false;
+                let settled: Vec<Row> = copying.wanted.drain().collect();
+                if !settled.is_empty() {
+                    self.keep(Keep::Repaired(table, settled));
+                }
+            }
             Outcome::TooSlow => copying.hold_off(SHORT_OF_MEMORY),
             Outcome::Rewritten => {
                 copying.hold_off(NOT_NOW);
@@ -768,7 +774,9 @@ impl<S: Source> Coordinator<S> {
             }
         };
         copying.refused = false;
-        let changed = copying.plan.survey(storages);
+        // Also the blocks that came since count then: what is in them was told without the new columns.
+        let anew = std::mem::take(&mut copying.anew);
+        let changed = if anew { copying.plan.restart(storages) } else { copying.plan.survey(storages) };
         if !copying.known {
             copying.step = Step::Begin;
             copying.since = if copying.again { copying.since } else { *self.stored.borrow() };
@@ -777,7 +785,10 @@ impl<S: Source> Coordinator<S> {
             self.keep(keep);
         } else {
             copying.step = Step::Barrier;
-            if changed {
+            if anew {
+                let stored = Box::new(copying.to_store());
+                self.keep(Keep::Anew(stored));
+            } else if changed {
                 let change = Box::new(copying.to_store());
                 self.keep(Keep::Change(change));
             }

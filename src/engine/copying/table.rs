@@ -57,6 +57,8 @@ pub(super) struct TableCopying {
     pub(super) was_complete: bool,
     /// Whether the pipeline knows of the copy.
     pub(super) known: bool,
+    /// Whether it begins anew with the next look at its storages.
+    pub(super) anew: bool,
     /// Whether it cannot be copied until a person has cured it.
     pub(super) refused: bool,
     /// Whether rows of before were asked to be removed.
@@ -94,6 +96,7 @@ impl TableCopying {
             barrier: 0,
             settling: false,
             known: false,
+            anew: false,
             refused: false,
             swept: false,
             wanted: HashSet::new(),

@@ -393,6 +393,10 @@ async fn existing_rows(
         let mut about = String::new();
         match counted.sum::<f32>() {
             rows if rows >= 1.0 => _ = write!(about, "about {rows:.0} rows"),
+            // Whether there are any cannot be seen.
+            _ if relation.row_security || relation.leaves.iter().any(|leaf| leaf.row_security) => {
+                about.push_str("rows, which row security may hide,");
+            }
             _ => {
                 let sql = format!("SELECT EXISTS (SELECT FROM {})", quoted(&relation.name));
                 let row =
