@@ -9,6 +9,8 @@
 use std::time::Duration;
 
 mod acks;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod collapse;
 mod copy;
 mod core;

@@ -69,11 +69,11 @@ impl Ids {
     }
 
     fn list(&self) -> Vec<u32> {
-        let of_block = |(block, words): (&u32, &Box<[u64; WORDS]>)| {
-            let block = *block;
-            words.iter().enumerate().flat_map(move |(word, bits)| ones(block, word, *bits)).collect::<Vec<_>>()
-        };
-        self.0.iter().flat_map(of_block).collect()
+        let mut all = Vec::new();
+        for (block, words) in &self.0 {
+            words.iter().enumerate().for_each(|(word, bits)| all.extend(ones(*block, word, *bits)));
+        }
+        all
     }
 }
 

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
         &["model", "sink", "status", "snapshot", "failpoint"],
         "sees `trait Sink`, never `starrocks`; rows that were read go in at a place of the stream that it alone knows",
     ),
+    ("verify", &["model", "source", "sink"], "sees a reader of each side, never a product"),
     (
         "engine",
         &["model", "status", "checkpoint", "source", "sink", "snapshot", "pipeline", "verify", "failpoint"],

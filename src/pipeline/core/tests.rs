@@ -1,7 +1,9 @@
 //! The core under a clock that the test moves.
 
 use super::*;
-use crate::model::{Budget, RowBuilder, TableName, TableSchema, Value};
+use crate::model::{Budget, Column, ColumnType, Row, RowBuilder, TableName, TableSchema, Value};
+use crate::pipeline::Opened;
+use crate::snapshot::{Phase, Verdict, Wanted, WindowId};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -33,6 +35,7 @@ struct Bench {
     dispatched: Vec<(UnitId, u32, usize)>,
     durable: Vec<u64>,
     jobs: Vec<Job>,
+    told: Vec<CopyEvent>,
 }
 
 impl Bench {
@@ -40,7 +43,8 @@ impl Bench {
         let options = Options { flush_rows, flush_bytes, flush_interval: 1000 * MS };
         let (core, budget) = (Core::new(options, 1 << 20), Budget::new(1 << 20));
         let (dispatched, durable, jobs) = (vec![], vec![], vec![]);
-        let mut bench = Bench { core, budget, now: Instant::now(), dispatched, durable, jobs };
+        let now = Instant::now();
+        let mut bench = Bench { core, budget, now, dispatched, durable, jobs, told: vec![] };
         bench.block(1, vec![Event::Resumed { at: Lsn(1) }, schema(1), schema(2)]);
         assert_eq!(bench.durable, [1], "the start itself is durable");
         bench
@@ -50,7 +54,7 @@ impl Bench {
         for action in actions {
             match action {
                 Action::Durable(end) => self.durable.push(end.lsn.0),
-                Action::Tell(event) => panic!("nothing is copied: {event:?}"),
+                Action::Tell(event) => self.told.push(event),
                 Action::Dispatch(job) => {
                     self.dispatched.push((job.unit, job.schema.id.0, job.items.len()));
                     self.jobs.push(job);
@@ -275,4 +279,164 @@ fn draining_flushes_what_is_complete_at_once() {
     assert_eq!(bench.parts(), [(1, 1), (1, 1)]);
     bench.finish(1);
     assert!(bench.core.is_drained(), "an incomplete transaction is not waited for");
+}
+
+/// A table of two columns, the key and another that may be left out.
+fn copied_table(columns: &[&str]) -> Arc<TableSchema> {
+    let column = |name: &&str| Column { name: (*name).into(), ty: ColumnType::Text, nullable: true };
+    let name = TableName { schema: "s".into(), name: "t3".into() };
+    Arc::new(TableSchema {
+        id: TableId(3),
+        target: name.name.clone(),
+        name,
+        columns: columns.iter().map(column).collect(),
+        key: vec![0],
+        complete: false,
+    })
+}
+
+fn copied_row(key: &str, value: Option<&str>) -> Row {
+    let mut row = RowBuilder::with_capacity(16);
+    row.push(Value::Text(key.as_bytes()));
+    row.push(value.map_or(Value::Unchanged, |value| Value::Text(value.as_bytes())));
+    row.finish()
+}
+
+fn update(key: &str, value: Option<&str>) -> Event {
+    Event::Change { table: TableId(3), change: Change::Update { old: None, new: copied_row(key, value) } }
+}
+
+impl Bench {
+    /// A bench with a table that is being copied.
+    fn copying(phase: Phase) -> Bench {
+        let mut bench = Bench::new(1000, 1 << 20);
+        bench.ask(|core, actions| core.begin_copy(TableId(3), phase, true, vec![], actions));
+        bench.block(1, vec![Event::Schema(copied_table(&["id", "big"]))]);
+        bench
+    }
+
+    fn ask<T>(&mut self, ask: impl FnOnce(&mut Core, &mut Vec<Action>) -> T) -> T {
+        let mut actions = Vec::new();
+        let answer = ask(&mut self.core, &mut actions);
+        self.core.copies_go_on(self.now, &mut actions);
+        self.core.tick(self.now, &mut actions);
+        self.note(actions);
+        answer
+    }
+
+    fn open(&mut self, window: u64, wanted: Wanted) -> Opened {
+        let schema = copied_table(&["id", "big"]);
+        self.ask(|core, actions| core.open_window(WindowId(window), &schema, Lsn::INVALID, wanted, actions))
+    }
+
+    /// A reader of everything, at a position.
+    fn read(&mut self, window: u64, position: u64, rows: Vec<Row>) {
+        let (sees, permit) = ("9000:9000:".parse().unwrap(), self.budget.try_take(10).unwrap());
+        assert_eq!(self.ask(|core, _| core.check(WindowId(window), sees, Lsn(position))), Verdict::Go);
+        self.ask(|core, _| core.piece(WindowId(window), rows, permit, 10));
+        self.ask(|core, _| core.end_window(WindowId(window)));
+    }
+
+    fn told(&mut self) -> String {
+        format!("{:?}", std::mem::take(&mut self.told))
+    }
+}
+
+#[test]
+fn rows_go_in_at_their_position_and_are_told_when_they_are_durable() {
+    let mut bench = Bench::copying(Phase::Copying);
+    assert_eq!(bench.open(1, Wanted::Blocks), Opened::Yes { keys: [].into() });
+    bench.read(1, 21, vec![copied_row("a", Some("1")), copied_row("b", Some("1"))]);
+    bench.block(10, vec![begin(10), update("a", Some("2")), commit(10)]);
+    assert_eq!(bench.parts(), [(3, 1)], "the stream has not passed the position");
+    bench.block(10, vec![Event::Idle { lsn: Lsn(21) }]);
+    bench.pass(4000 * MS);
+    assert_eq!(bench.parts(), [(3, 1), (3, 1)], "one row is stated by a change already");
+    assert_eq!(bench.told(), "[]");
+    bench.finish(0);
+    assert_eq!(bench.durable, [1, 21], "no position waits for rows that were read");
+    bench.finish(1);
+    assert_eq!(bench.told(), "[Durable { window: WindowId(1), repaired: [] }]");
+    assert_eq!(bench.budget.used(), 0);
+}
+
+#[test]
+fn no_position_passes_a_change_that_left_values_out_before_its_key_is_stored() {
+    let mut bench = Bench::copying(Phase::Copying);
+    bench.block(10, vec![begin(10), update("a", None), update("a", None), insert(1), commit(10)]);
+    assert_eq!(bench.parts(), [(1, 1)]);
+    bench.finish(0);
+    let Some(CopyEvent::Wanted { keys, token, .. }) = bench.told.pop() else { panic!("the key is to be stored") };
+    assert_eq!((keys.len(), &bench.durable[..]), (1, &[1][..]));
+    bench.ask(|core, _| core.stored(token));
+    assert_eq!(bench.durable, [1, 11]);
+    assert!(matches!(bench.open(1, Wanted::Keys(5)), Opened::Yes { keys } if keys.len() == 1));
+    bench.read(1, 12, vec![copied_row("a", Some("1"))]);
+    bench.ask(|core, actions| core.blocks_done(TableId(3), actions));
+    assert!(!bench.ask(|core, _| core.finish_copy(TableId(3))), "the row is not in yet");
+    bench.block(10, vec![Event::Idle { lsn: Lsn(12) }]);
+    bench.pass(1000 * MS);
+    bench.finish(1);
+    assert!(bench.told().starts_with("[Durable { window: WindowId(1), repaired: [Row"));
+    assert!(bench.ask(|core, _| core.finish_copy(TableId(3))));
+    bench.block(10, vec![begin(20), update("a", None), commit(20)]);
+    bench.pass(1000 * MS);
+    assert!(bench.jobs[2].schema.complete, "from now on the row may be taken to be there");
+}
+
+#[test]
+fn what_is_removed_is_told_and_asked_for_again_after_a_loss() {
+    let mut bench = Bench::copying(Phase::Repairing);
+    let schema = copied_table(&["id", "big"]);
+    bench.block(10, vec![begin(10), insert(1)]);
+    bench.ask(|core, actions| core.remove(schema.clone(), What::Sweep(Lsn(5)), actions));
+    assert!(bench.core.open.items.len() == 1, "not inside a transaction, which may turn out void");
+    bench.block(10, vec![commit(10)]);
+    assert_eq!(bench.parts(), [(1, 1), (3, 1)]);
+    bench.lose(1);
+    assert_eq!(bench.told(), "[NotRemoved { table: TableId(3) }]");
+    bench.ask(|core, actions| core.remove(schema.clone(), What::Empty, actions));
+    assert_eq!(bench.told(), "[NotRemoved { table: TableId(3) }]", "nothing is begun while the table is blocked");
+    assert_eq!(bench.open(1, Wanted::Blocks), Opened::NotNow);
+    bench.finish(0);
+    bench.report(Report::Cured { table: TableId(3) });
+    bench.ask(|core, actions| core.replay(actions));
+    bench.block(10, vec![Event::Resumed { at: Lsn(1) }, begin(10), insert(1), commit(10)]);
+    bench.ask(|core, actions| core.remove(schema, What::Empty, actions));
+    bench.pass(1000 * MS);
+    bench.finish(2);
+    assert_eq!(bench.told(), "[Removed { table: TableId(3) }]");
+}
+
+#[test]
+fn other_columns_drop_the_windows_and_another_key_the_wanted_keys_too() {
+    for (columns, key) in [(["id", "large"], false), (["number", "big"], true)] {
+        let mut bench = Bench::copying(Phase::Copying);
+        bench.block(10, vec![begin(10), update("a", None), commit(10)]);
+        bench.told();
+        bench.open(1, Wanted::Blocks);
+        bench.block(10, vec![Event::Schema(copied_table(&columns))]);
+        let told = bench.told();
+        assert!(told.starts_with("[Dropped { window: WindowId(1), why: Columns }, Columns {"), "{told}");
+        assert!(told.ends_with(&format!("key: {key} }}]")), "{told}");
+        assert!(matches!(bench.open(2, Wanted::Blocks), Opened::Columns(known) if known.columns[0].name == columns[0]));
+        // Looked up after everything that was told: these are the newer ones.
+        bench.block(10, vec![Event::Idle { lsn: Lsn(50) }]);
+        let schema = copied_table(&["id", "big"]);
+        let opened =
+            bench.ask(|core, actions| core.open_window(WindowId(3), &schema, Lsn(40), Wanted::Blocks, actions));
+        assert_eq!(opened, Opened::Yes { keys: [].into() });
+    }
+}
+
+#[test]
+fn rows_that_wait_are_let_go_when_the_stream_cannot_reach_their_position() {
+    let mut bench = Bench::copying(Phase::Copying);
+    bench.open(1, Wanted::Blocks);
+    bench.read(1, 500, vec![copied_row("a", Some("1"))]);
+    assert!(bench.core.can_relieve());
+    bench.ask(|core, actions| core.relieve(Instant::now(), actions));
+    assert_eq!(bench.told(), "[Dropped { window: WindowId(1), why: Memory }]");
+    assert_eq!(bench.budget.used(), 0);
+    assert!(!bench.core.can_relieve());
 }

@@ -8,6 +8,8 @@
 
 mod answer;
 mod array;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod blocked;
 mod canonical_json;
 mod compound;

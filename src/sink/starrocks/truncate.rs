@@ -118,6 +118,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn old_rows_are_deleted_or_marked() {
+        let [op_type, is_deleted, synced_at, cdc_version] = ["op", "gone", "at", "version"].map(str::to_owned);
+        let audit = Audit { op_type, is_deleted, synced_at, cdc_version };
+        let old = "(`version` < 7 OR `version` IS NULL)";
+        assert_eq!(sweep("`d`.`t`", &audit, true, Lsn(7)), format!("DELETE FROM `d`.`t` WHERE {old}"));
+        let marked = "UPDATE `d`.`t` SET `op` = 2, `gone` = true, `at` = utc_timestamp(), `version` = 7";
+        let want = format!("{marked} WHERE {old} AND (`gone` = false OR `gone` IS NULL)");
+        assert_eq!(sweep("`d`.`t`", &audit, false, Lsn(7)), want);
+    }
+
+    #[test]
     fn only_our_running_truncate_of_the_table_is_ended() {
         let statement = "TRUNCATE TABLE `shop`.`orders`";
         let cases = [

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use super::checkpoints::PgCheckpoints;
 use super::client::connect_sql;
-use super::fetch::fetch;
+use super::fetch::{fetch, fetch_after};
 use super::setup::{self, Prepared};
 use super::watcher::watch;
 use super::{ConnectOptions, Options, ReplicaIdentity, TablePattern};
@@ -555,6 +555,28 @@ async fn rows_read_by_key_are_what_the_stream_sends() {
     lab.sql("DROP TABLE public.u").await;
     let gone = fetch(&lab.worker, schema, &keys[..1]).await.unwrap_err();
     assert_eq!((gone.code, gone.class, gone.object.as_str()), ("TABLE_DROPPED", Class::Wait, "public.t"));
+    lab.forget().await;
+}
+
+#[tokio::test]
+async fn rows_are_read_only_once_what_was_told_is_visible() {
+    let lab = Lab::new(shared(), "sighted", "public.t").await;
+    lab.sql("CREATE TABLE public.t (id int PRIMARY KEY, v text); INSERT INTO public.t VALUES (1, 'old')").await;
+    let prepared = lab.run().await.unwrap();
+    let schema = &prepared.ready.tables[0];
+    let writer = connect_sql(&lab.options.connect, "test").await.unwrap().0;
+    // It stands for one whose commit is told while a standby keeps it from being visible: readers cannot tell.
+    writer.batch_execute("BEGIN; UPDATE public.t SET v = 'new'").await.unwrap();
+    let xid = writer.query_one("SELECT pg_current_xact_id()::text", &[]).await.unwrap().get::<_, String>(0);
+    let xid = xid.parse::<u64>().unwrap() as u32;
+    let (key, after) = ([row(&["1", ""])], [xid]);
+    let missed = fetch_after(&lab.worker, schema, &key, &after).await.unwrap_err();
+    assert_eq!((missed.code, missed.class, missed.object.as_str()), ("SOURCE_UNSEEN", Class::Retry, "public.t"));
+    let (found, _) = tokio::join!(fetch_after(&lab.worker, schema, &key, &after), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        writer.batch_execute("COMMIT").await.unwrap();
+    });
+    assert!(found.unwrap() == [Some(row(&["1", "new"]))], "the row as it was told");
     lab.forget().await;
 }
 

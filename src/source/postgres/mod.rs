@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod blocker;
 mod catalog;
 mod checkpoints;
@@ -32,6 +34,7 @@ mod preflight;
 mod publication;
 mod quote;
 mod reader;
+mod relay;
 mod replication;
 mod resume;
 mod same_server;

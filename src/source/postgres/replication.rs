@@ -7,6 +7,7 @@
 use postgres_protocol::message::backend::Message;
 
 use super::conninfo::ConnectOptions;
+use super::ending;
 use super::login::{self, Purpose, Rows, Session};
 use super::quote;
 use super::sqlstate::{self, Asked, ServerError};
@@ -88,7 +89,8 @@ impl ReplicationConnection {
             match self.session.next().await? {
                 Incoming::CopyBoth => {
                     let channel = self.session.channel;
-                    return Ok(Copying { socket: channel.socket, buffer: channel.buffer });
+                    let socket = channel.socket.streaming().map_err(|error| ending::broken(&error))?;
+                    return Ok(Copying { socket, buffer: channel.buffer });
                 }
                 Incoming::Known(Message::ErrorResponse(body)) => {
                     let error = ServerError::from_fields(&body);

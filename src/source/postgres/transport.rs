@@ -276,7 +276,7 @@ pub(super) async fn open(
         Socket::Tls(stream) => {
             stream.get_ref().1.peer_certificates().and_then(|shown| tls::end_point_hash(shown.first()?))
         }
-        Socket::Tcp(_) | Socket::Unix(_) => None,
+        Socket::Tcp(_) | Socket::Unix(_) | Socket::Relayed(_) => None,
     };
     Ok(Channel { socket, buffer: BytesMut::with_capacity(8 << 10), place, local, end_point })
 }

@@ -4,7 +4,6 @@
 //! travel over TCP, a unix socket or TLS. Not here: opening it, logging in, what the bytes mean. Start at [`Copying`].
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,6 +11,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
+
+use super::relay::Relay;
 
 /// A connection to a PostgreSQL server.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) enum Socket {
     Unix(UnixStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A unix socket that carries a stream.
+    Relayed(Relay),
 }
 
 /// A replication connection in CopyBoth mode (PostgreSQL 18 documentation, 54.4 "Streaming Replication Protocol"):
@@ -35,22 +38,23 @@ pub(super) struct Copying {
 }
 
 impl Socket {
+    /// The same connection, for a stream.
+    ///
+    /// # Errors
+    /// See [`Relay::start`].
+    pub(super) fn streaming(self) -> io::Result<Socket> {
+        match self {
+            Socket::Unix(unix) => Relay::start(unix).map(Socket::Relayed),
+            other => Ok(other),
+        }
+    }
+
     /// The TCP connection underneath, whose socket options are those of the network; `None` for a unix socket.
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Socket::Tcp(tcp) => Some(tcp),
             Socket::Tls(tls) => Some(tls.get_ref().0),
-            Socket::Unix(_) => None,
-        }
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Socket::Tcp(tcp) => tcp.as_fd(),
-            Socket::Unix(unix) => unix.as_fd(),
-            Socket::Tls(tls) => tls.get_ref().0.as_fd(),
+            Socket::Unix(_) | Socket::Relayed(_) => None,
         }
     }
 }
@@ -62,6 +66,7 @@ macro_rules! on_each {
             Socket::Tcp(tcp) => Pin::new(tcp).$method($($argument),*),
             Socket::Unix(unix) => Pin::new(unix).$method($($argument),*),
             Socket::Tls(tls) => Pin::new(tls.as_mut()).$method($($argument),*),
+            Socket::Relayed(relay) => Pin::new(relay).$method($($argument),*),
         }
     };
 }
@@ -98,6 +103,7 @@ impl AsyncWrite for Socket {
             Socket::Tcp(tcp) => tcp.is_write_vectored(),
             Socket::Unix(unix) => unix.is_write_vectored(),
             Socket::Tls(tls) => tls.is_write_vectored(),
+            Socket::Relayed(relay) => relay.is_write_vectored(),
         }
     }
 }

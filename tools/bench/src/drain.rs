@@ -128,7 +128,7 @@ impl Drains<'_> {
             ("METRICS_ADDR", metrics.clone()),
             ("LOG", "warn".to_owned()),
             // The backlog's last rows would wait for the next flush; that wait is latency, not rate.
-            ("FLUSH_INTERVAL_MS", "100".to_owned()),
+            ("FLUSH_INTERVAL_MS", "20".to_owned()),
             ("CHECKPOINT_INTERVAL", "50ms".to_owned()),
         ];
         let environment = self.plan.environment(&environment);

@@ -40,7 +40,7 @@ fn explained(heading: &str) -> &'static str {
              into a\nserver that checks and counts the rows and keeps none (`--discard`), one right after the other. \
              The clock runs from the\nmoment the slot is in use until its confirmed position is the backlog's end: for \
              Sluicegate that includes loading, storing\nthe checkpoint and confirming. Medians; the ratio's range in \
-             brackets. Settings are the defaults, except\n`FLUSH_INTERVAL_MS=100` and `CHECKPOINT_INTERVAL=50ms`, \
+             brackets. Settings are the defaults, except\n`FLUSH_INTERVAL_MS=20` and `CHECKPOINT_INTERVAL=50ms`, \
              because the wait of a backlog's last rows is latency, not rate.\n"
         }
         CPU => {

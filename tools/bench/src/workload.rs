@@ -49,7 +49,7 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
         name: "c",
         title: "wide inserts, 20 columns, about 1 kB",
         rows_full: 500_000,
-        rows_quick: 150_000,
+        rows_quick: 250_000,
         kind: Kind::WideInserts,
     },
     Workload {
