@@ -311,6 +311,8 @@ async fn leaves(client: &Client, roots: &[u32]) -> Result<HashMap<u32, Vec<Leaf>
     Ok(leaves)
 }
 
+/// `None` for kinds that are of no use, and for a relation that was dropped while the catalog was read: the snapshot
+/// still has its row, and questions about rights, which look at the newest state, are answered with NULL.
 fn relation(row: &Row) -> Option<Relation> {
     Some(Relation {
         id: row.get(0),
@@ -321,8 +323,8 @@ fn relation(row: &Row) -> Option<Relation> {
         root: row.get(6),
         identity: identity(row.get(7)),
         owned: row.get(8),
-        usage: row.get(9),
-        select: row.get(10),
+        usage: row.get::<_, Option<bool>>(9)?,
+        select: row.get::<_, Option<bool>>(10)?,
         row_security: row.get(11),
         rows: row.get(12),
         columns: Vec::new(),

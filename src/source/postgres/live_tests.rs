@@ -7,6 +7,7 @@ use rig::Cluster;
 use tokio::sync::watch as signal;
 use tokio_postgres::Client;
 
+use super::catalog;
 use super::checkpoints::PgCheckpoints;
 use super::client::connect_sql;
 use super::fetch::{fetch, fetch_after};
@@ -373,6 +374,22 @@ async fn an_unusable_or_busy_slot_is_named() {
     }
     lab.run().await.unwrap();
     lab.forget().await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_dropped_while_the_catalog_is_read_is_not_there() {
+    let lab = Lab::new(shared(), "vanishing", "shop.*").await;
+    lab.sql(SHOP).await;
+    let read = async {
+        // The snapshot is taken here and has both tables.
+        let both = catalog::matching(&lab.worker, &lab.options.tables).await?;
+        lab.sql("DROP TABLE shop.items").await;
+        let ids: Vec<u32> = both.iter().map(|relation| relation.id).collect();
+        Ok((both.len(), catalog::by_id(&lab.worker, &ids).await?))
+    };
+    let (before, after) = catalog::at_one_moment(&lab.worker, read).await.unwrap();
+    let names: Vec<String> = after.iter().map(|relation| relation.name.to_string()).collect();
+    assert_eq!((before, names), (2, vec!["shop.orders".to_owned()]));
 }
 
 #[tokio::test]
