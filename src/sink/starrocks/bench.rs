@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::encode::Body;
-use super::options::BadValue;
+use super::options::TypeRules;
 use super::plan::{Audit, Plan, PlanColumn};
 use super::types::created;
 use super::value::Writer;
@@ -17,7 +17,8 @@ pub fn encode(load: &Load, piece: &mut [u8]) -> u64 {
     let schema = &load.schema;
     let column = |(at, column): (usize, &crate::model::Column)| {
         let key = schema.is_key(at);
-        let writer = Writer::new(&column.ty, key, &created(&column.ty, key)).expect("a type with a target");
+        let writer = Writer::new(&column.ty, key, &created(&column.ty, key, &TypeRules::default()))
+            .expect("a type with a target");
         PlanColumn::new(&column.name, writer, !key, key)
     };
     let name = |name: &str| format!("sluice_{name}");
@@ -32,7 +33,6 @@ pub fn encode(load: &Load, piece: &mut [u8]) -> u64 {
         }),
         hard_deletes: false,
         key_alone_fits: true,
-        on_bad_value: BadValue::Block,
     };
     let mut body = Body::new(Arc::new(plan), load, "2026-01-02 03:04:05.000006");
     while body.read(piece).expect("values that fit") > 0 {}
