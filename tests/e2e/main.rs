@@ -7,6 +7,8 @@ mod rows;
 mod shutdown;
 mod sink;
 mod slots;
+mod toast;
 mod types;
+mod values;
 mod verify;
 mod world;
