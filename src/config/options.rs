@@ -341,6 +341,7 @@ fn source(values: &Values, reading: &mut Reading) -> Option<postgres::Options> {
         tables: tables?,
         replica_identity: values.replica_identity,
         checkpoint_schema: values.checkpoint_schema.clone(),
+        copying: false,
         slot_create_timeout: values.slot_create_timeout,
     })
 }

@@ -245,7 +245,8 @@ pub const VARS: &[Var] = &[
         default: Fallback::Value("sluicegate"),
         kind: Kind::Word(63),
         example: "ops",
-        help: "Schema in the source database that holds our table `checkpoints`. Made if missing.",
+        help: "Schema in the source database that holds our own tables: `checkpoints`, and `snapshot_*` where rows are \
+               copied. Made if missing.",
         ..USUAL
     },
     Var {

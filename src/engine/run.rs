@@ -524,7 +524,8 @@ impl<S: Source> MissingValues for FromSource<S> {
         &self,
         schema: Arc<TableSchema>,
         keys: Vec<Row>,
+        after: Vec<u32>,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<Option<Row>>, Reason>> + Send + '_>> {
-        Box::pin(self.0.fetch(schema, keys))
+        Box::pin(self.0.fetch(schema, keys, after))
     }
 }

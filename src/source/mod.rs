@@ -75,7 +75,8 @@ pub trait Source: Send + Sync + 'static {
     fn stream(&self, from: Lsn, ends: Ends) -> impl Future<Output = Result<(), Reason>> + Send;
 
     /// Reads rows as they are now by key: for each of `keys` (rows of which the key columns count), the whole row in
-    /// the columns of `schema`, or `None` if there is no such row.
+    /// the columns of `schema`, or `None` if there is no such row. The read sees the transactions `after`: a commit is
+    /// told by the stream before it is visible, and a read that misses it would be older than what was told.
     ///
     /// # Errors
     /// A [`Reason`] if the source cannot be asked.
@@ -83,6 +84,7 @@ pub trait Source: Send + Sync + 'static {
         &self,
         schema: Arc<TableSchema>,
         keys: Vec<Row>,
+        after: Vec<u32>,
     ) -> impl Future<Output = Result<Vec<Option<Row>>, Reason>> + Send;
 }
 

@@ -13,11 +13,16 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("checkpoint", &["model"], "a leaf"),
     ("sink", &["model", "status", "failpoint"], "sees no source"),
     ("source", &["model", "pgoutput", "status", "checkpoint", "failpoint"], "keeps the checkpoint beside the slot"),
-    ("pipeline", &["model", "sink", "status", "failpoint"], "sees `trait Sink`, never `starrocks`"),
+    ("snapshot", &["model"], "decides only: what to read and when is the engine's, where rows go the pipeline's"),
+    (
+        "pipeline",
+        &["model", "sink", "status", "snapshot", "failpoint"],
+        "sees `trait Sink`, never `starrocks`; rows that were read go in at a place of the stream that it alone knows",
+    ),
     ("verify", &["model", "source", "sink"], "sees a reader of each side, never a product"),
     (
         "engine",
-        &["model", "status", "checkpoint", "source", "sink", "pipeline", "verify", "failpoint"],
+        &["model", "status", "checkpoint", "source", "sink", "snapshot", "pipeline", "verify", "failpoint"],
         "the one place that assembles them",
     ),
     ("grpc", &["model", "status", "engine"], "the engine does not know that gRPC exists"),

@@ -5,6 +5,7 @@
 //! little WAL, so it is the caller's to write seldom and never without news. Not here: whether a stored position
 //! still means the same (`resume`). Start at [`PgCheckpoints`].
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
@@ -18,9 +19,9 @@ use super::publication::Fingerprint;
 use super::quote::{identifier, literal};
 use super::resume::Incarnation;
 use super::sqlstate::query_reason;
-use super::{ConnectOptions, Options};
+use super::{ConnectOptions, Options, copies};
 use crate::checkpoint::{Checkpoint, FORMAT, Store};
-use crate::model::{Class, Lsn, Reason};
+use crate::model::{Class, Lsn, Reason, TableId};
 
 /// The longest that one exchange with the server may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -84,6 +85,14 @@ impl PgCheckpoints {
     /// A position with everything it rests on; `None` before the first successful setup.
     pub(super) fn at(&self, lsn: Lsn, paused: bool) -> Option<Checkpoint> {
         self.lineage().map(|lineage| resting_on(&lineage, lsn, paused))
+    }
+
+    /// From now on, no row of the table is missing in the target.
+    pub(super) fn complete(&self, table: TableId) {
+        let mut lineage = self.lineage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lineage) = &mut *lineage {
+            lineage.incomplete_tables.retain(|id| *id != table.0);
+        }
     }
 
     /// What the last successful setup found.
@@ -278,6 +287,15 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
     Err(Failure::Reason(Reason::new("CHECKPOINT_INVALID", Class::Resync, pipeline, message, remedy)))
 }
 
+/// Rewrites a pipeline's row as it is, so that there is a commit, and the log up to it is written out at once.
+pub(super) fn touch_sql(schema: &str) -> String {
+    format!(
+        "WITH durable AS (SELECT pg_catalog.set_config('synchronous_commit', 'local', true))
+         UPDATE {} AS kept SET updated_at = pg_catalog.clock_timestamp() FROM durable WHERE kept.pipeline = $1",
+        table(schema)
+    )
+}
+
 /// Writes the first checkpoint, or one with a new lineage, on a connection that setup has open.
 pub(super) async fn store(
     client: &Client,
@@ -308,6 +326,10 @@ pub(super) struct Access {
     pub(super) table_exists: bool,
     /// SELECT, INSERT and UPDATE on the table.
     pub(super) write: bool,
+    /// The tables that keep how far copies are, all of them.
+    pub(super) copies_exist: bool,
+    /// SELECT, INSERT, UPDATE and DELETE on them.
+    pub(super) copies_write: bool,
 }
 
 impl Access {
@@ -322,15 +344,24 @@ const ACCESS: &str = "
            COALESCE(pg_catalog.has_schema_privilege(n.oid, 'CREATE'), false), c.oid IS NOT NULL,
            COALESCE(pg_catalog.has_table_privilege(c.oid, 'SELECT')
                     AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
-                    AND pg_catalog.has_table_privilege(c.oid, 'UPDATE'), false)
+                    AND pg_catalog.has_table_privilege(c.oid, 'UPDATE'), false),
+           copies.count = pg_catalog.cardinality($2::text[]), copies.write
     FROM (SELECT 1) AS one
          LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
-         LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'checkpoints'";
+         LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'checkpoints'
+         CROSS JOIN LATERAL (
+             SELECT pg_catalog.count(*) AS count,
+                    COALESCE(pg_catalog.bool_and(pg_catalog.has_table_privilege(s.oid, 'SELECT')
+                                                 AND pg_catalog.has_table_privilege(s.oid, 'INSERT')
+                                                 AND pg_catalog.has_table_privilege(s.oid, 'UPDATE')
+                                                 AND pg_catalog.has_table_privilege(s.oid, 'DELETE')), false) AS write
+             FROM pg_catalog.pg_class s WHERE s.relnamespace = n.oid AND s.relname = ANY ($2)
+         ) copies";
 
-/// Looks at the table.
+/// Looks at the tables.
 pub(super) async fn access(client: &Client, schema: &str) -> Result<Access, Reason> {
     let row = client
-        .query_one(ACCESS, &[&schema])
+        .query_one(ACCESS, &[&schema, &&copies::TABLES[..]])
         .await
         .map_err(|error| query_reason(&error, "looking for the checkpoint table"))?;
     Ok(Access {
@@ -339,11 +370,14 @@ pub(super) async fn access(client: &Client, schema: &str) -> Result<Access, Reas
         create: row.get(2),
         table_exists: row.get(3),
         write: row.get(4),
+        copies_exist: row.get(5),
+        copies_write: row.get(6),
     })
 }
 
-/// What makes the table and its schema, as far as they are missing; empty if nothing is.
-pub(super) fn create_sql(access: &Access, schema: &str) -> String {
+/// What makes the tables and their schema, as far as they are missing; empty if nothing is. Those of copies are only
+/// needed if there are any.
+pub(super) fn create_sql(access: &Access, schema: &str, copying: bool) -> String {
     let mut statements = Vec::new();
     if !access.schema_exists {
         statements.push(format!("CREATE SCHEMA {};", identifier(schema)));
@@ -368,29 +402,46 @@ COMMENT ON TABLE {0} IS {1};",
             literal("Where each Sluicegate pipeline stands. Deleting a row makes its pipeline start anew.")
         ));
     }
+    if copying && !access.copies_exist {
+        statements.push(copies::create_sql(schema));
+    }
     statements.join("\n")
 }
 
-/// The reason if the table can neither be used nor made.
-pub(super) fn finding(access: &Access, schema: &str, role: &str, may_create_schema: bool) -> Option<Reason> {
-    let usable = match (access.schema_exists, access.table_exists) {
-        (false, _) => may_create_schema,
-        (true, false) => access.usage && access.create,
-        (true, true) => access.usage && access.write,
+/// The reason if the tables can neither be used nor made.
+pub(super) fn finding(
+    access: &Access,
+    schema: &str,
+    role: &str,
+    may_create_schema: bool,
+    copying: bool,
+) -> Option<Reason> {
+    let usable = |exists, write| if exists { write } else { access.create };
+    let usable = match access.schema_exists {
+        false => may_create_schema,
+        true => {
+            access.usage
+                && usable(access.table_exists, access.write)
+                && (!copying || usable(access.copies_exist, access.copies_write))
+        }
     };
     if usable {
         return None;
     }
-    let message = format!("role {role} can neither use nor make the checkpoint table {}", table(schema));
+    let mut tables = vec![(table(schema), "SELECT, INSERT, UPDATE")];
+    let of_copies = copies::TABLES.iter().filter(|_| copying);
+    tables.extend(of_copies.map(|name| (format!("{}.{name}", identifier(schema)), "SELECT, INSERT, UPDATE, DELETE")));
+    let names: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
+    let message = format!("role {role} can neither use nor make our own tables {}", names.join(", "));
     let remedy = "Let a superuser or the database's owner run the statements.";
     let role = identifier(role);
-    let grants = format!(
-        "GRANT USAGE ON SCHEMA {} TO {role};\nGRANT SELECT, INSERT, UPDATE ON {} TO {role};",
-        identifier(schema),
-        table(schema)
-    );
-    let made = create_sql(access, schema);
-    let sql = if made.is_empty() { grants } else { format!("{made}\n{grants}") };
+    let mut sql = create_sql(access, schema, copying);
+    sql.push_str(if sql.is_empty() { "" } else { "\n" });
+    // Writing to a String cannot fail.
+    _ = write!(sql, "GRANT USAGE ON SCHEMA {} TO {role};", identifier(schema));
+    for (name, rights) in tables {
+        _ = write!(sql, "\nGRANT {rights} ON {name} TO {role};");
+    }
     Some(Reason::new("SOURCE_PRIVILEGE", Class::Wait, format!("schema {schema}"), message, remedy).with_sql(sql))
 }
 
@@ -406,21 +457,27 @@ mod tests {
             create,
             table_exists,
             write,
+            copies_exist: table_exists,
+            copies_write: write,
         };
-        // access, CREATE on the database, whether there is a finding, statements it starts with
+        let older = Access { copies_exist: false, ..access(true, true, false, true, true) };
+        // access, CREATE on the database, whether rows are copied, whether there is a finding, statements it starts with
         let cases = [
-            (access(false, false, false, false, false), true, false, "CREATE SCHEMA"),
-            (access(false, false, false, false, false), false, true, "CREATE SCHEMA"),
-            (access(true, true, true, false, false), false, false, "CREATE TABLE"),
-            (access(true, true, false, false, false), true, true, "CREATE TABLE"),
-            (access(true, true, false, true, true), false, false, ""),
-            (access(true, false, false, true, true), true, true, "GRANT USAGE"),
-            (access(true, true, true, true, false), true, true, "GRANT USAGE"),
+            (access(false, false, false, false, false), true, true, false, "CREATE SCHEMA"),
+            (access(false, false, false, false, false), false, true, true, "CREATE SCHEMA"),
+            (access(true, true, true, false, false), false, true, false, "CREATE TABLE"),
+            (access(true, true, false, false, false), true, true, true, "CREATE TABLE"),
+            (access(true, true, false, true, true), false, true, false, ""),
+            (access(true, false, false, true, true), true, true, true, "GRANT USAGE"),
+            (access(true, true, true, true, false), true, true, true, "GRANT USAGE"),
+            (older.clone(), true, true, true, "CREATE TABLE IF NOT EXISTS"),
+            (older.clone(), true, false, false, ""),
+            (Access { create: true, ..older }, true, true, false, "CREATE TABLE IF NOT EXISTS"),
         ];
-        for (access, may_create, found, starts) in cases {
-            let finding = finding(&access, "sluicegate", "cdc", may_create);
+        for (access, may_create, copying, found, starts) in cases {
+            let finding = finding(&access, "sluicegate", "cdc", may_create, copying);
             assert_eq!(finding.is_some(), found, "{access:?}");
-            let sql = finding.map_or_else(|| create_sql(&access, "sluicegate"), |reason| reason.sql);
+            let sql = finding.map_or_else(|| create_sql(&access, "sluicegate", copying), |reason| reason.sql);
             assert!(sql.starts_with(starts) && sql.is_empty() == starts.is_empty(), "{access:?}: {sql}");
         }
     }

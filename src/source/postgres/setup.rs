@@ -3,7 +3,7 @@
 //! In: the options and two ordinary connections. Out: [`Prepared`], or every finding. Always: idempotent; nothing is
 //! made while anything is wrong; the publication comes before the slot, because a change older than the publication
 //! cannot be decoded; nothing that exists is dropped. What may be written to the source is all here and in what it
-//! calls: schema and table of the checkpoint, replica identities (if asked to), the publication, the slot.
+//! calls: schema and tables of our own state, replica identities (if asked to), the publication, the slot.
 //! Not here: the single checks. Start at [`run`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +88,16 @@ impl Inspection {
         known.filter_map(Result::ok).map(|table| table.schema).collect()
     }
 
+    /// The tables whose rows are yet to be copied, if rows are.
+    fn to_copy(&self) -> impl Iterator<Item = &Selected> {
+        let none = Fingerprint::default();
+        let fingerprint = self.publication.as_ref().map_or(&none, |publication| &publication.fingerprint);
+        let new = new_tables(self.stored(), fingerprint, &self.selection.names());
+        let incomplete = self.stored().map(|checkpoint| checkpoint.incomplete_tables.clone()).unwrap_or_default();
+        let tables = self.selection.tables.iter();
+        tables.filter(move |table| new.contains(&table.relation.id) || incomplete.contains(&table.relation.id))
+    }
+
     fn plan(&self, options: &Options) -> Plan {
         Plan::new(self.publication.as_ref(), &self.selection.tables, &options.pipeline)
     }
@@ -138,8 +148,12 @@ pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason
     let Inspection { server, selection, publication, slot, access, .. } = inspection;
     let active = slot.as_ref().is_some_and(|slot| slot.holder.is_some());
     let mut findings = preflight::findings(server, slot.is_some(), active);
-    findings.extend(checkpoints::finding(access, &options.checkpoint_schema, &server.role, server.may_create));
+    let (own_schema, may_create) = (&options.checkpoint_schema, server.may_create);
+    findings.extend(checkpoints::finding(access, own_schema, &server.role, may_create, options.copying));
     findings.extend(selection.findings.iter().cloned());
+    if options.copying {
+        findings.extend(inspection.to_copy().flat_map(|table| selection::copy_findings(&table.relation, &server.role)));
+    }
     let name = &options.publication;
     match publication {
         Some(publication) => {
@@ -254,8 +268,8 @@ async fn make(
     start: Start,
 ) -> Result<Made, Reason> {
     let schema = &options.checkpoint_schema;
-    let sql = checkpoints::create_sql(&inspection.access, schema);
-    execute(worker, &sql, "making the checkpoint table").await?;
+    let sql = checkpoints::create_sql(&inspection.access, schema, options.copying);
+    execute(worker, &sql, "making our own tables").await?;
     set_identities(worker, observer, &inspection.selection.tables).await?;
     make_publication(worker, observer, options, &inspection.plan(options)).await?;
     let version = inspection.server.version;
@@ -283,7 +297,8 @@ async fn make(
     if inspection.stored() != Some(&checkpoints::resting_on(&lineage, start, paused)) {
         checkpoints::store(worker, options, &lineage, start, paused).await?;
     }
-    Ok(Made { start, lineage, notes: existing.into_values().collect() })
+    let notes = existing.into_values().filter(|_| !options.copying).collect();
+    Ok(Made { start, lineage, notes })
 }
 
 /// Tables that the checkpoint, if there is one, knows nothing of.
