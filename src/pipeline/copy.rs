@@ -74,6 +74,8 @@ pub enum CopyRequest {
     BlocksDone {
         /// The table.
         table: TableId,
+        /// Whether that is so; otherwise blocks were left out for good, and every change must bring its whole row.
+        complete: bool,
     },
     /// Removes the rows of the target with an older version, after everything that came before.
     ///

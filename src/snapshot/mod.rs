@@ -3,8 +3,8 @@
 //! In: the changes of a table in the order the stream tells them, and parts of the table that were read meanwhile.
 //! Out: which changes flow on, which rows of a part are true at this place in the stream, and the keys that must be
 //! read again. Always: a row goes in only where it is exactly what its key holds at that place in the stream. Not
-//! here: reading (`source`), units and lanes (`pipeline`), what is read when and what is stored of it (`engine`).
-//! Start at [`TableCopy`].
+//! here: reading (`source`), units and lanes (`pipeline`), who drives it and stores its progress (`engine`). Start at
+//! [`TableCopy`]; [`TablePlan`] is what is read next.
 //!
 //! # Why it is exact
 //!
@@ -49,10 +49,12 @@
 //! behind.
 
 mod keys;
+mod plan;
 mod repairs;
 mod unseen;
 mod windows;
 
+pub use plan::{Aim, Claim, Extent, Found, Pace, Span, TablePlan, repairs_due, time_left, turn};
 pub use unseen::Unseen;
 pub use windows::{Ended, Injection, Phase, Route, TableCopy, Verdict, Wanted, Why, WindowId};
 #[cfg(test)]

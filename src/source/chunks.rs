@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::{Lsn, Reason, Row, TableSchema, Visibility};
 
@@ -108,6 +109,13 @@ pub trait ChunkReader: Send + Sync + 'static {
     /// # Errors
     /// A [`Reason`] if the source cannot be asked.
     fn visibility(&self) -> impl Future<Output = Result<Visibility, Reason>> + Send;
+
+    /// How far the replicas of the source that follow it physically are behind, the furthest of them; `None` if there
+    /// are none, or the role may not see it.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the source cannot be asked.
+    fn replica_lag(&self) -> impl Future<Output = Result<Option<Duration>, Reason>> + Send;
 
     /// Makes the log move, so that a stream that waits at its end tells a newer position soon: on an idle source the
     /// last bytes of the log may lie unflushed for as long as nobody commits.

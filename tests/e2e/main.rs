@@ -7,6 +7,7 @@ mod rows;
 mod shutdown;
 mod sink;
 mod slots;
+mod snapshot;
 mod toast;
 mod types;
 mod values;

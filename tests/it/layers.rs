@@ -13,7 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("checkpoint", &["model"], "a leaf"),
     ("sink", &["model", "status", "failpoint"], "sees no source"),
     ("source", &["model", "pgoutput", "status", "checkpoint", "failpoint"], "keeps the checkpoint beside the slot"),
-    ("snapshot", &["model"], "decides only: what to read and when is the engine's, where rows go the pipeline's"),
+    ("snapshot", &["model", "checkpoint"], "decides only, also what is next by what the checkpoint keeps of a copy"),
     (
         "pipeline",
         &["model", "sink", "status", "snapshot", "failpoint"],
@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
         &["model", "status", "checkpoint", "source", "sink", "snapshot", "pipeline", "verify", "failpoint"],
         "the one place that assembles them",
     ),
+    ("verify", &["model", "source", "sink"], "sees a reader of each side, never a product"),
     ("grpc", &["model", "status", "engine"], "the engine does not know that gRPC exists"),
     ("config", &["model", "source", "sink", "pipeline", "engine", "grpc"], "nothing below knows of the environment"),
     ("cli", &["model", "status", "config", "engine", "grpc", "verify"], "what a person types"),

@@ -29,12 +29,13 @@ impl Core {
     }
 
     /// All blocks are durable.
-    pub(in crate::pipeline) fn blocks_done(&mut self, table: TableId, actions: &mut Vec<Action>) {
+    pub(in crate::pipeline) fn blocks_done(&mut self, table: TableId, all: bool, actions: &mut Vec<Action>) {
         let (Some(copy), Some(complete)) = (self.copies.tables.get_mut(&table), self.copies.complete.get_mut(&table))
         else {
             return;
         };
         copy.blocks_done();
+        complete.then &= all;
         complete.now = complete.then;
         self.apply_complete(table, actions);
     }

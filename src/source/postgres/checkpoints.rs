@@ -166,13 +166,14 @@ impl Store for PgCheckpoints {
         self.exchange(None).await
     }
 
-    /// Stores position and pause of `checkpoint`; what they rest on is taken from the last setup.
+    /// Stores position, switches and unseen transactions of `checkpoint`; what they rest on is taken from the last setup.
     async fn save(&self, checkpoint: &Checkpoint) -> Result<(), Reason> {
-        let Some(checkpoint) = self.at(checkpoint.lsn, checkpoint.paused) else {
+        let Some(resting) = self.at(checkpoint.lsn, checkpoint.paused) else {
             let message = "a checkpoint is to be stored before setup has succeeded";
             return Err(Reason::new("CHECKPOINT_INVALID", Class::Bug, &self.pipeline, message, "Report it."));
         };
-        self.exchange(Some(&checkpoint)).await.map(drop)
+        let (copy_paused, unseen) = (checkpoint.copy_paused, checkpoint.unseen.clone());
+        self.exchange(Some(&Checkpoint { copy_paused, unseen, ..resting })).await.map(drop)
     }
 }
 
@@ -187,6 +188,8 @@ pub(super) fn resting_on(lineage: &Lineage, lsn: Lsn, paused: bool) -> Checkpoin
         publication_fingerprint: lineage.fingerprint.to_string(),
         incomplete_tables: lineage.incomplete_tables.clone(),
         paused,
+        copy_paused: false,
+        unseen: Vec::new(),
     }
 }
 
@@ -207,9 +210,12 @@ async fn load(client: &Client, schema: &str, pipeline: &str) -> Result<Option<Ch
     if format > FORMAT {
         return Err(Failure::Reason(newer(pipeline, format)));
     }
+    // Columns that came later are read in a way that does without them.
     let statement = format!(
-        "SELECT lsn, slot, system_id, timeline, slot_incarnation, publication_fingerprint, incomplete_tables, paused \
-         FROM {} WHERE pipeline = $1",
+        "SELECT lsn, slot, system_id, timeline, slot_incarnation, publication_fingerprint, incomplete_tables, paused,
+                COALESCE((pg_catalog.to_jsonb(kept) ->> 'copy_paused')::boolean, false),
+                COALESCE(pg_catalog.to_jsonb(kept) ->> 'unseen', '')
+         FROM {} AS kept WHERE pipeline = $1",
         table(schema)
     );
     let row = client.query_opt(&statement, &[&pipeline]).await?;
@@ -222,6 +228,8 @@ async fn load(client: &Client, schema: &str, pipeline: &str) -> Result<Option<Ch
         publication_fingerprint: row.get(5),
         incomplete_tables: row.get(6),
         paused: row.get(7),
+        copy_paused: row.get(8),
+        unseen: row.get::<_, &str>(9).split(' ').filter_map(|xid| xid.parse().ok()).collect(),
     }))
 }
 
@@ -240,14 +248,16 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
     let statement = format!(
         "WITH durable AS (SELECT pg_catalog.set_config('synchronous_commit', 'local', true))
          INSERT INTO {} AS kept (pipeline, slot, lsn, system_id, timeline, slot_incarnation,
-                                 publication_fingerprint, incomplete_tables, paused, format, updated_at)
+                                 publication_fingerprint, incomplete_tables, paused, copy_paused, unseen, format,
+                                 updated_at)
          SELECT $1::text, $2::text, $3::pg_lsn, $4::text, $5::integer, $6::text, $7::text, $8::oid[], $9::boolean,
-                {FORMAT}, pg_catalog.clock_timestamp() FROM durable
+                $10::boolean, $11::text, {FORMAT}, pg_catalog.clock_timestamp() FROM durable
          ON CONFLICT (pipeline) DO UPDATE
          SET slot = excluded.slot, lsn = excluded.lsn, system_id = excluded.system_id, timeline = excluded.timeline,
              slot_incarnation = excluded.slot_incarnation,
              publication_fingerprint = excluded.publication_fingerprint,
              incomplete_tables = excluded.incomplete_tables, paused = excluded.paused,
+             copy_paused = excluded.copy_paused, unseen = excluded.unseen,
              format = excluded.format, updated_at = excluded.updated_at
          WHERE kept.format <= excluded.format
            AND (kept.lsn <= excluded.lsn OR kept.system_id <> excluded.system_id
@@ -257,7 +267,8 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
         table(schema)
     );
     let Checkpoint { lsn, slot, system_id, timeline, slot_incarnation, .. } = checkpoint;
-    let Checkpoint { publication_fingerprint, incomplete_tables, paused, .. } = checkpoint;
+    let Checkpoint { publication_fingerprint, incomplete_tables, paused, copy_paused, unseen, .. } = checkpoint;
+    let unseen = unseen.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
     let written = client
         .execute(
             &statement,
@@ -271,6 +282,8 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
                 publication_fingerprint,
                 incomplete_tables,
                 paused,
+                copy_paused,
+                &unseen,
             ],
         )
         .await?;
@@ -297,15 +310,8 @@ pub(super) fn touch_sql(schema: &str) -> String {
 }
 
 /// Writes the first checkpoint, or one with a new lineage, on a connection that setup has open.
-pub(super) async fn store(
-    client: &Client,
-    options: &Options,
-    lineage: &Lineage,
-    lsn: Lsn,
-    paused: bool,
-) -> Result<(), Reason> {
-    let checkpoint = resting_on(lineage, lsn, paused);
-    let saved = save(client, &options.checkpoint_schema, &options.pipeline, &checkpoint).await;
+pub(super) async fn store(client: &Client, options: &Options, checkpoint: &Checkpoint) -> Result<(), Reason> {
+    let saved = save(client, &options.checkpoint_schema, &options.pipeline, checkpoint).await;
     saved.map_err(|failure| failure.into_reason("storing the checkpoint"))
 }
 
@@ -326,6 +332,10 @@ pub(super) struct Access {
     pub(super) table_exists: bool,
     /// SELECT, INSERT and UPDATE on the table.
     pub(super) write: bool,
+    /// The table has every column of this version.
+    pub(super) columns_exist: bool,
+    /// We own the table, so that we may add columns.
+    pub(super) owned: bool,
     /// The tables that keep how far copies are, all of them.
     pub(super) copies_exist: bool,
     /// SELECT, INSERT, UPDATE and DELETE on them.
@@ -345,7 +355,10 @@ const ACCESS: &str = "
            COALESCE(pg_catalog.has_table_privilege(c.oid, 'SELECT')
                     AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
                     AND pg_catalog.has_table_privilege(c.oid, 'UPDATE'), false),
-           copies.count = pg_catalog.cardinality($2::text[]), copies.write
+           copies.count = pg_catalog.cardinality($2::text[]), copies.write,
+           (SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid = c.oid AND a.attname IN ('copy_paused', 'unseen') AND NOT a.attisdropped),
+           COALESCE(pg_catalog.pg_has_role(c.relowner, 'USAGE'), false)
     FROM (SELECT 1) AS one
          LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
          LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'checkpoints'
@@ -372,6 +385,8 @@ pub(super) async fn access(client: &Client, schema: &str) -> Result<Access, Reas
         write: row.get(4),
         copies_exist: row.get(5),
         copies_write: row.get(6),
+        columns_exist: row.get(7),
+        owned: row.get(8),
     })
 }
 
@@ -394,12 +409,21 @@ pub(super) fn create_sql(access: &Access, schema: &str, copying: bool) -> String
     publication_fingerprint text NOT NULL,
     incomplete_tables oid[] NOT NULL,
     paused boolean NOT NULL,
+    copy_paused boolean NOT NULL DEFAULT false,
+    unseen text NOT NULL DEFAULT '',
     format integer NOT NULL,
     updated_at timestamptz NOT NULL
 );
 COMMENT ON TABLE {0} IS {1};",
             table(schema),
             literal("Where each Sluicegate pipeline stands. Deleting a row makes its pipeline start anew.")
+        ));
+    }
+    if access.table_exists && !access.columns_exist {
+        statements.push(format!(
+            "ALTER TABLE {0} ADD COLUMN IF NOT EXISTS copy_paused boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS unseen text NOT NULL DEFAULT '';",
+            table(schema)
         ));
     }
     if copying && !access.copies_exist {
@@ -421,7 +445,7 @@ pub(super) fn finding(
         false => may_create_schema,
         true => {
             access.usage
-                && usable(access.table_exists, access.write)
+                && usable(access.table_exists, access.write && (access.columns_exist || access.owned))
                 && (!copying || usable(access.copies_exist, access.copies_write))
         }
     };
@@ -457,9 +481,12 @@ mod tests {
             create,
             table_exists,
             write,
+            columns_exist: table_exists,
+            owned: false,
             copies_exist: table_exists,
             copies_write: write,
         };
+        let former = Access { columns_exist: false, ..access(true, true, true, true, true) };
         let older = Access { copies_exist: false, ..access(true, true, false, true, true) };
         // access, CREATE on the database, whether rows are copied, whether there is a finding, statements it starts with
         let cases = [
@@ -470,6 +497,8 @@ mod tests {
             (access(true, true, false, true, true), false, true, false, ""),
             (access(true, false, false, true, true), true, true, true, "GRANT USAGE"),
             (access(true, true, true, true, false), true, true, true, "GRANT USAGE"),
+            (former.clone(), true, true, true, "ALTER TABLE"),
+            (Access { owned: true, ..former }, false, true, false, "ALTER TABLE"),
             (older.clone(), true, true, true, "CREATE TABLE IF NOT EXISTS"),
             (older.clone(), true, false, false, ""),
             (Access { create: true, ..older }, true, true, false, "CREATE TABLE IF NOT EXISTS"),

@@ -104,6 +104,20 @@ impl ChunkReader for PgChunks {
         })
     }
 
+    async fn replica_lag(&self) -> Result<Option<Duration>, Reason> {
+        // Logical replication has a walsender too, for one our own; its slot or its missing state tells it apart.
+        let sql = "SELECT pg_catalog.max(pg_catalog.date_part('epoch', r.replay_lag))::double precision
+                   FROM pg_catalog.pg_stat_replication r
+                        LEFT JOIN pg_catalog.pg_replication_slots s ON s.active_pid = r.pid
+                   WHERE r.state = 'streaming' AND s.slot_type IS DISTINCT FROM 'logical'";
+        self.patiently(async {
+            let row = self.session().await?.client.query_one(sql, &[]).await;
+            let row = row.map_err(|error| query_reason(&error, "asking how far replicas are behind"))?;
+            Ok(row.get::<_, Option<f64>>(0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+        })
+        .await
+    }
+
     async fn nudge(&self) -> Result<(), Reason> {
         let sql = checkpoints::touch_sql(&self.options.checkpoint_schema);
         self.patiently(async {

@@ -72,16 +72,6 @@ impl Postgres {
         }
     }
 
-    /// Reads the rows that are there. Usable after a first successful `setup`.
-    pub fn chunks(&self) -> Arc<PgChunks> {
-        self.chunks.clone()
-    }
-
-    /// Keeps how far copies are. Usable after a first successful `setup`, if `Options::copying` is set.
-    pub fn copies(&self) -> Arc<PgCopies> {
-        self.copies.clone()
-    }
-
     /// Looks at everything and writes nothing: what is wrong, what a person should know, and the tables as far as they
     /// can be used.
     ///
@@ -135,6 +125,8 @@ impl Postgres {
 
 impl Source for Postgres {
     type Checkpoints = PgCheckpoints;
+    type Chunks = PgChunks;
+    type Copies = PgCopies;
 
     async fn setup(&self) -> Result<Ready, Vec<Reason>> {
         let one = |reason| vec![reason];
@@ -151,6 +143,14 @@ impl Source for Postgres {
 
     fn checkpoints(&self) -> Arc<PgCheckpoints> {
         self.checkpoints.clone()
+    }
+
+    fn chunks(&self) -> Arc<PgChunks> {
+        self.chunks.clone()
+    }
+
+    fn copies(&self) -> Arc<PgCopies> {
+        self.copies.clone()
     }
 
     fn checkpoint_at(&self, lsn: Lsn, paused: bool) -> Option<Checkpoint> {

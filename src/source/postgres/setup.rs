@@ -143,6 +143,29 @@ impl Inspection {
     }
 }
 
+/// Why single tables cannot be copied. Their changes are replicated nevertheless, and the copy begins once it can.
+pub(super) fn copy_findings(inspection: &Inspection, options: &Options) -> Vec<Reason> {
+    let role = &inspection.server.role;
+    let tables = inspection.to_copy().filter(|_| options.copying);
+    tables.flat_map(|table| selection::copy_findings(&table.relation, role)).collect()
+}
+
+/// What would be copied, one sentence for each table that may hold rows.
+fn copy_notes(inspection: &Inspection, options: &Options, refused: &[Reason]) -> Vec<String> {
+    let note = |table: &Selected| {
+        let relation = &table.relation;
+        if refused.iter().any(|reason| reason.object == relation.name.to_string()) {
+            return None;
+        }
+        let counted = relation.leaves.iter().map(|leaf| leaf.rows).chain([relation.rows]);
+        let known: Vec<f32> = counted.filter(|rows| *rows >= 0.0).collect();
+        let rows: f32 = known.iter().sum();
+        let about = if known.is_empty() { "never counted".to_owned() } else { format!("about {rows:.0}") };
+        Some(format!("existing rows of {} will be copied ({about})", relation.name))
+    };
+    inspection.to_copy().filter(|_| options.copying).filter_map(note).collect()
+}
+
 /// Everything that is wrong.
 pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason> {
     let Inspection { server, selection, publication, slot, access, .. } = inspection;
@@ -151,9 +174,6 @@ pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason
     let (own_schema, may_create) = (&options.checkpoint_schema, server.may_create);
     findings.extend(checkpoints::finding(access, own_schema, &server.role, may_create, options.copying));
     findings.extend(selection.findings.iter().cloned());
-    if options.copying {
-        findings.extend(inspection.to_copy().flat_map(|table| selection::copy_findings(&table.relation, &server.role)));
-    }
     let name = &options.publication;
     match publication {
         Some(publication) => {
@@ -200,7 +220,10 @@ pub(super) fn notes(inspection: &Inspection, options: &Options) -> Vec<String> {
 pub(super) fn report(inspection: &Inspection, options: &Options) -> (Vec<Reason>, Vec<String>) {
     let mut findings = findings(inspection, options);
     findings.extend(inspection.selection.refused.iter().cloned());
+    let refused = copy_findings(inspection, options);
     let mut notes = notes(inspection, options);
+    notes.extend(copy_notes(inspection, options, &refused));
+    findings.extend(refused);
     let slot = inspection.slot.as_ref();
     if let Some(holder) = slot.and_then(|slot| slot.holder_named(&options.connect.application_name)) {
         findings.retain(|reason| reason.code != slot::IN_USE);
@@ -245,6 +268,9 @@ pub(super) async fn run(
             anew,
             tables: tables.iter().map(|table| table.schema.clone()).collect(),
             paused: inspection.stored().is_some_and(|checkpoint| checkpoint.paused),
+            copy_paused: inspection.stored().is_some_and(|checkpoint| checkpoint.copy_paused),
+            first: inspection.stored().is_none(),
+            unseen: inspection.stored().map(|checkpoint| checkpoint.unseen.clone()).unwrap_or_default(),
             refused: inspection.selection.refused,
             notes,
         },
@@ -293,9 +319,15 @@ async fn make(
     let incomplete: BTreeSet<u32> = before.into_iter().chain(existing.keys().copied()).collect();
     let incomplete_tables = incomplete.into_iter().filter(|id| names.contains_key(id)).collect();
     let lineage = Lineage { slot, system_id, timeline, incarnation, fingerprint, incomplete_tables };
-    let paused = inspection.stored().is_some_and(|checkpoint| checkpoint.paused);
-    if inspection.stored() != Some(&checkpoints::resting_on(&lineage, start, paused)) {
-        checkpoints::store(worker, options, &lineage, start, paused).await?;
+    let checkpoint = match inspection.stored() {
+        Some(stored) => {
+            let (copy_paused, unseen) = (stored.copy_paused, stored.unseen.clone());
+            Checkpoint { copy_paused, unseen, ..checkpoints::resting_on(&lineage, start, stored.paused) }
+        }
+        None => checkpoints::resting_on(&lineage, start, false),
+    };
+    if inspection.stored() != Some(&checkpoint) {
+        checkpoints::store(worker, options, &checkpoint).await?;
     }
     let notes = existing.into_values().filter(|_| !options.copying).collect();
     Ok(Made { start, lineage, notes })
@@ -361,6 +393,10 @@ async fn existing_rows(
         let mut about = String::new();
         match counted.sum::<f32>() {
             rows if rows >= 1.0 => _ = write!(about, "about {rows:.0} rows"),
+            // Whether there are any cannot be seen.
+            _ if relation.row_security || relation.leaves.iter().any(|leaf| leaf.row_security) => {
+                about.push_str("rows, which row security may hide,");
+            }
             _ => {
                 let sql = format!("SELECT EXISTS (SELECT FROM {})", quoted(&relation.name));
                 let row =
