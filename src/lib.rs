@@ -24,6 +24,8 @@ pub mod source;
 
 pub mod sink;
 
+pub mod snapshot;
+
 pub mod pipeline;
 
 pub mod verify;

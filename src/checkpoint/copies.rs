@@ -66,12 +66,12 @@ pub struct StoredCopy {
     pub storages: Vec<PlannedStorage>,
     /// What is copied.
     pub copied: Vec<CopiedRange>,
-    /// Keys (rows of which the key columns count) that are to be read again.
+    /// Keys that are to be read again, as key rows ([`Row::only`]): they stay good when other columns change.
     pub repairs: Vec<Row>,
 }
 
-/// A place for the progress of copies. Each call is one transaction that survives a crash when it returns. The key
-/// columns of stored rows are told by the caller, positions in table order.
+/// A place for the progress of copies. Each call is one transaction that survives a crash when it returns, and may be
+/// repeated without harm. Keys are key rows ([`Row::only`]): the key's columns alone, in key order.
 pub trait CopyStore: Send + Sync + 'static {
     /// Every copy that is not finished.
     ///
@@ -92,7 +92,7 @@ pub trait CopyStore: Send + Sync + 'static {
     /// A [`Reason`] if that is not certain.
     fn change(&self, copy: &StoredCopy) -> impl Future<Output = Result<(), Reason>> + Send;
 
-    /// Adds a range that is copied for good.
+    /// Adds a range that is copied for good. Ranges that touch become one.
     ///
     /// # Errors
     /// A [`Reason`] if that is not certain.
@@ -110,7 +110,8 @@ pub trait CopyStore: Send + Sync + 'static {
     /// A [`Reason`] if that is not certain.
     fn repaired(&self, table: TableId, keys: &[Row]) -> impl Future<Output = Result<(), Reason>> + Send;
 
-    /// Forgets a copy because it is finished; the table's rows are complete from now on.
+    /// Forgets a copy because it is finished; the table's rows are complete from now on, also by the checkpoints
+    /// stored afterwards.
     ///
     /// # Errors
     /// A [`Reason`] if that is not certain.

@@ -33,6 +33,11 @@ pub struct Checkpoint {
     pub incomplete_tables: Vec<u32>,
     /// Whether an operator paused the pipeline; survives restarts.
     pub paused: bool,
+    /// Whether an operator paused the copy of existing rows.
+    pub copy_paused: bool,
+    /// Transactions before the position that readers of the source may not see yet. A restart is not told of them
+    /// again, and a read that misses them is older than what the target holds.
+    pub unseen: Vec<u32>,
 }
 
 /// A place for the checkpoint of one pipeline.

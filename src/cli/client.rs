@@ -23,12 +23,16 @@ const HEALTH_MAX: Duration = Duration::from_secs(1);
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A command that changes something.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Order {
     Pause,
     Resume,
     Stop,
     Drain,
+    StartSnapshot(Vec<String>),
+    PauseSnapshot,
+    ResumeSnapshot,
+    CancelSnapshot(Vec<String>),
 }
 
 /// `sluicegate health`.
@@ -57,7 +61,7 @@ pub(super) fn health(env: &impl Env, addr: Option<SocketAddr>, service: &str) ->
     })
 }
 
-/// `sluicegate pause`, `resume`, `stop`.
+/// `sluicegate pause`, `resume`, `stop`, `snapshot`.
 pub(super) fn command(env: &impl Env, addr: Option<SocketAddr>, order: Order) -> Exit {
     with_address(env, addr, |addr| async move {
         let accepted = async {
@@ -67,6 +71,10 @@ pub(super) fn command(env: &impl Env, addr: Option<SocketAddr>, order: Order) ->
                 Order::Resume => client.resume().await,
                 Order::Stop => client.stop().await,
                 Order::Drain => client.drain_and_stop().await,
+                Order::StartSnapshot(tables) => client.start_snapshot(tables).await,
+                Order::PauseSnapshot => client.pause_snapshot().await,
+                Order::ResumeSnapshot => client.resume_snapshot().await,
+                Order::CancelSnapshot(tables) => client.cancel_snapshot(tables).await,
             }
         };
         match accepted.await {

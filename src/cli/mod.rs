@@ -133,11 +133,44 @@ enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Steer the copy of existing rows; changes flow meanwhile
+    Snapshot {
+        #[command(subcommand)]
+        order: Snapshot,
+    },
     /// End a running process as a signal does; the replication slot stays
     Stop {
         /// First load everything that was read, however long it takes
         #[arg(long)]
         drain: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Snapshot {
+    /// Copy tables that are not copied yet, and others once more; rows that no longer exist are removed
+    Start {
+        /// Tables as SCHEMA.NAME; all if left out
+        tables: Vec<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Read no further existing rows. Survives a restart
+    Pause {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Read existing rows again
+    Resume {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// End copies before they are finished; what was copied stays. Survives a restart
+    Cancel {
+        /// Tables as SCHEMA.NAME; all that are being copied if left out
+        tables: Vec<String>,
         #[command(flatten)]
         target: Target,
     },
@@ -178,6 +211,15 @@ pub fn main() -> ExitCode {
         Command::Status { watch, json, target } => client::status(env, target.addr, watch, json),
         Command::Pause { target } => client::command(env, target.addr, client::Order::Pause),
         Command::Resume { target } => client::command(env, target.addr, client::Order::Resume),
+        Command::Snapshot { order } => {
+            let (order, target) = match order {
+                Snapshot::Start { tables, target } => (client::Order::StartSnapshot(tables), target),
+                Snapshot::Pause { target } => (client::Order::PauseSnapshot, target),
+                Snapshot::Resume { target } => (client::Order::ResumeSnapshot, target),
+                Snapshot::Cancel { tables, target } => (client::Order::CancelSnapshot(tables), target),
+            };
+            client::command(env, target.addr, order)
+        }
         Command::Stop { drain: false, target } => client::command(env, target.addr, client::Order::Stop),
         Command::Stop { drain: true, target } => client::command(env, target.addr, client::Order::Drain),
     };

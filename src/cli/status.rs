@@ -15,6 +15,7 @@ pub(super) fn screen(status: &PipelineStatus, style: Style) -> String {
     out.sides(status);
     out.positions(status);
     out.slot(status);
+    out.copy(status);
     out.tables(status);
     out.reasons(status);
     out.text
@@ -46,6 +47,15 @@ fn between(earlier: &Timestamp, later: &Timestamp) -> Duration {
 struct Screen {
     text: String,
     style: Style,
+}
+
+/// Columns of a bar, and the tables that have one, at most.
+const BAR: usize = 20;
+const COPIES_MAX: usize = 12;
+
+/// `, 3 m 4 s left`, or nothing.
+fn left(seconds: Option<u64>) -> String {
+    seconds.map_or(String::new(), |seconds| format!(", {} left", time(Duration::from_secs(seconds))))
 }
 
 /// Columns of the labels on the left.
@@ -169,6 +179,45 @@ impl Screen {
         };
         self.line("", &format!("holds back {} of WAL, {room}", bytes(slot.retained_bytes)));
         self.text.push('\n');
+    }
+
+    /// The copy of existing rows, as long as there is one: a line for all and a bar for each table under way.
+    fn copy(&mut self, status: &PipelineStatus) {
+        let copying = |table: &&TableStatus| matches!(table.state(), TableState::Copying | TableState::Repairing);
+        if !status.snapshot_active && !status.tables.iter().any(|table| copying(&table)) {
+            return;
+        }
+        let (rows, rate) = (count(status.snapshot_rows_synced), bytes(status.snapshot_bytes_per_second));
+        let mut text = format!("{rows} rows, {}", bytes(status.snapshot_bytes_synced));
+        if status.snapshot_paused {
+            text.push_str(&self.style.ink(Ink::Warn, ", paused"));
+        } else {
+            text.push_str(&format!("; {} rows, {rate} a second", count(status.snapshot_rows_per_second)));
+            text.push_str(&left(status.snapshot_seconds_left));
+        }
+        self.line("Snapshot", &text);
+        let mut under_way: Vec<&TableStatus> = status.tables.iter().filter(copying).collect();
+        under_way.sort_by_key(|table| std::cmp::Reverse(table.snapshot_permille));
+        let rest = under_way.len().saturating_sub(COPIES_MAX);
+        under_way.into_iter().take(COPIES_MAX).for_each(|table| self.bar(table));
+        if rest > 0 {
+            self.push(format_args!("  and {} more\n", count(rest as u64)));
+        }
+        self.text.push('\n');
+    }
+
+    fn bar(&mut self, table: &TableStatus) {
+        let name = short(&plain(&table.table_name), 24);
+        let full = (table.snapshot_permille as usize * BAR / 1000).min(BAR);
+        let bar = format!("{}{}", "█".repeat(full), "░".repeat(BAR - full));
+        let bar = self.style.ink(Ink::Good, &bar);
+        let percent = table.snapshot_permille / 10;
+        let chunks = format!("{}/{}", count(table.snapshot_chunks_done), count(table.snapshot_chunks_total));
+        let waiting = match (table.state(), table.snapshot_repairs_waiting) {
+            (TableState::Repairing, n) if n > 0 => format!("{} rows again", count(n)),
+            _ => left(table.snapshot_seconds_left).trim_start_matches(", ").to_owned(),
+        };
+        self.push(format_args!("  {name:24} {bar} {percent:>3} %  {chunks:>11}  {waiting}\n"));
     }
 
     fn tables(&mut self, status: &PipelineStatus) {
@@ -376,6 +425,35 @@ VALUE_DOES_NOT_FIT shop.a_table_with_a_long_name: needs you, for 3 m 4 s, 12 tim
       MODIFY COLUMN note VARCHAR(1024);
 ";
         assert_eq!(screen(&full(), PLAIN), want);
+    }
+
+    #[test]
+    fn a_copy_is_shown_with_a_bar_for_each_table() {
+        let mut status = full();
+        status.snapshot_active = true;
+        (status.snapshot_rows_synced, status.snapshot_bytes_synced) = (1_500_000, 300 << 20);
+        (status.snapshot_rows_per_second, status.snapshot_bytes_per_second) = (45_000, 9 << 20);
+        status.snapshot_seconds_left = Some(95);
+        let [first, second] = &mut status.tables[..] else { panic!("two tables") };
+        first.set_state(TableState::Copying);
+        (first.snapshot_permille, first.snapshot_chunks_done, first.snapshot_chunks_total) = (505, 31, 60);
+        first.snapshot_seconds_left = Some(95);
+        second.set_state(TableState::Repairing);
+        (second.snapshot_permille, second.snapshot_chunks_done, second.snapshot_chunks_total) = (1000, 7, 7);
+        second.snapshot_repairs_waiting = 1_024;
+        let text = screen(&status, PLAIN);
+        let want = "\
+Snapshot    1,500,000 rows, 300 MiB; 45,000 rows, 9.0 MiB a second, 1 m 35 s left
+  shop.a_table_with_a_lon… ████████████████████ 100 %          7/7  1,024 rows again
+  shop.orders              ██████████░░░░░░░░░░  50 %        31/60  1 m 35 s left
+
+";
+        assert!(text.contains(want), "{text}");
+        status.snapshot_paused = true;
+        assert!(screen(&status, PLAIN).contains("300 MiB, paused\n"));
+        for line in text.lines() {
+            assert!(line.chars().count() <= 82, "{line}");
+        }
     }
 
     #[test]

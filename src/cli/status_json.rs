@@ -51,6 +51,10 @@ struct Status<'a> {
     snapshot_chunks_total: u64,
     snapshot_chunks_done: u64,
     snapshot_rows_synced: u64,
+    snapshot_bytes_synced: u64,
+    snapshot_rows_per_second: u64,
+    snapshot_bytes_per_second: u64,
+    snapshot_seconds_left: Option<u64>,
     reasons: Vec<Reason<'a>>,
 }
 
@@ -115,6 +119,12 @@ struct Table<'a> {
     snapshot_chunks_total: u64,
     snapshot_chunks_done: u64,
     snapshot_rows_synced: u64,
+    snapshot_bytes_synced: u64,
+    snapshot_permille: u32,
+    snapshot_rows_per_second: u64,
+    snapshot_bytes_per_second: u64,
+    snapshot_seconds_left: Option<u64>,
+    snapshot_repairs_waiting: u64,
     values_changed: Vec<ValuesChanged<'a>>,
 }
 
@@ -204,6 +214,10 @@ impl<'a> Status<'a> {
             snapshot_chunks_total: status.snapshot_chunks_total,
             snapshot_chunks_done: status.snapshot_chunks_done,
             snapshot_rows_synced: status.snapshot_rows_synced,
+            snapshot_bytes_synced: status.snapshot_bytes_synced,
+            snapshot_rows_per_second: status.snapshot_rows_per_second,
+            snapshot_bytes_per_second: status.snapshot_bytes_per_second,
+            snapshot_seconds_left: status.snapshot_seconds_left,
             reasons: status.reasons.iter().map(Reason::of).collect(),
         }
     }
@@ -239,6 +253,12 @@ impl<'a> Table<'a> {
             snapshot_chunks_total: table.snapshot_chunks_total,
             snapshot_chunks_done: table.snapshot_chunks_done,
             snapshot_rows_synced: table.snapshot_rows_synced,
+            snapshot_bytes_synced: table.snapshot_bytes_synced,
+            snapshot_permille: table.snapshot_permille,
+            snapshot_rows_per_second: table.snapshot_rows_per_second,
+            snapshot_bytes_per_second: table.snapshot_bytes_per_second,
+            snapshot_seconds_left: table.snapshot_seconds_left,
+            snapshot_repairs_waiting: table.snapshot_repairs_waiting,
             values_changed: table.values_changed.iter().map(ValuesChanged::of).collect(),
         }
     }

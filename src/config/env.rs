@@ -153,6 +153,8 @@ impl Reading {
             match &first {
                 None => first = Some(found),
                 Some(known) if known.value == found.value => {}
+                // The older sidecar was told both: to copy, and to do nothing else.
+                Some(known) if is_part_of(&found.value, &known.value, alias) => {}
                 Some(known) => {
                     let name = known.origin.variable(var.name).to_owned();
                     let other = found.origin.variable(alias.name).to_owned();
@@ -208,6 +210,11 @@ impl Reading {
         let text = if var.kind == Kind::Password { without_line_break(text) } else { text.trim() };
         let checked = match alias.rule {
             AliasRule::OldPort => loopback(text),
+            AliasRule::OldSwitch { yes, no } => match parse_bool(text) {
+                Ok(true) => Ok(yes.to_owned()),
+                Ok(false) => Ok(no?.to_owned()),
+                Err(problem) => Err(problem),
+            },
             AliasRule::Old | AliasRule::Common => var.kind.canonical(text),
         };
         match checked {
@@ -254,7 +261,6 @@ impl Reading {
         let accepted = match retired.rule {
             RetiredRule::Ignored => true,
             RetiredRule::Only(words) => words.iter().any(|word| word.eq_ignore_ascii_case(value)),
-            RetiredRule::OnlyFalse => parse_bool(value) == Ok(false),
         };
         if accepted {
             self.notes.push(format!("{name} is an old name without effect: {}", retired.why));
@@ -319,6 +325,11 @@ fn is_service_link(name: &str, value: &str) -> bool {
         let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
         after.len() < rest.len() && ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| after.starts_with(protocol))
     })
+}
+
+/// Whether a former switch only says a part of what is known already.
+fn is_part_of(value: &str, known: &str, alias: &Alias) -> bool {
+    matches!(alias.rule, AliasRule::OldSwitch { .. }) && (value, known) == ("initial", "only")
 }
 
 /// Address of a port that was given alone.
@@ -443,16 +454,23 @@ mod tests {
                 &["FLUSH_WHATEVER_ELSE is not a setting: those that begin with FLUSH_ are FLUSH_SIZE, FLUSH_BYTES, \
                    FLUSH_INTERVAL_MS"],
             ),
-            (&[("SNAPSHOT_WINDOW", "x")], &["SNAPSHOT_WINDOW is not a setting: no setting begins with SNAPSHOT_"]),
+            (
+                &[("METRICS_PREFIX_X", "x")],
+                &["METRICS_PREFIX_X is not a setting: those that begin with METRICS_ are METRICS_ADDR"],
+            ),
+            (
+                &[("PUBLICATION_X_Y_Z", "x")],
+                &["PUBLICATION_X_Y_Z is not a setting: no setting begins with PUBLICATION_"],
+            ),
             (&[("SOURCE_TYPE", "mysql")], &[r#"SOURCE_TYPE="mysql" cannot be: PostgreSQL is the only source"#]),
             (&[("SINK_TYPE", "kafka")], &[r#"SINK_TYPE="kafka" cannot be: StarRocks is the only sink"#]),
             (
-                &[("DO_SNAPSHOT", "true"), ("FLUSH_INTERVAL_MS", "5s")],
-                &[
-                    r#"FLUSH_INTERVAL_MS="5s" is not a whole number"#,
-                    "DO_SNAPSHOT=\"true\" cannot be: the first copy of existing rows is not in this version; changes \
-                     are replicated from the start of the slot on",
-                ],
+                &[("DO_SNAPSHOT", "soon"), ("FLUSH_INTERVAL_MS", "5s")],
+                &[r#"DO_SNAPSHOT="soon" is neither true nor false"#, r#"FLUSH_INTERVAL_MS="5s" is not a whole number"#],
+            ),
+            (
+                &[("SNAPSHOT", "only"), ("DO_SNAPSHOT", "no")],
+                &["SNAPSHOT and DO_SNAPSHOT stand for the same setting and differ; keep SNAPSHOT"],
             ),
         ];
         for (vars, want) in cases {
@@ -479,8 +497,10 @@ mod tests {
             (&[("SINK_TYPE", "starrocks")], &["SINK_TYPE is an old name without effect: StarRocks is the only sink"]),
             (
                 &[("SNAPSHOT_CHUNK_SIZE", "1")],
-                &["SNAPSHOT_CHUNK_SIZE is an old name without effect: it tunes the first copy of existing rows, \
-                     which is not in this version"],
+                &[
+                    "SNAPSHOT_CHUNK_SIZE is an old name without effect: it counted rows; reads are cut by bytes and time \
+                   now, see SNAPSHOT_CHUNK_BYTES",
+                ],
             ),
             (
                 &[("SINK_SNOWFLAKE_PRIVATE_KEY", "CANARY")],
@@ -500,11 +520,9 @@ mod tests {
             assert_eq!(problems_of(vars), [""; 0], "{vars:?}");
             assert_eq!(notes_of(vars), *want, "{vars:?}");
         }
-        for name in ["DO_SNAPSHOT", "INITIAL_SNAPSHOT_ONLY"] {
-            assert_eq!(problems_of(&[(name, "no")]), [""; 0]);
-            assert_eq!(notes_of(&[(name, "no")]).len(), 1);
-        }
         for name in [
+            "DO_SNAPSHOT",
+            "INITIAL_SNAPSHOT_ONLY",
             "SNAPSHOT_PARALLEL_WORKERS",
             "SINK_SCHEMA",
             "MYSQL_SERVER_ID",
@@ -513,6 +531,24 @@ mod tests {
         ] {
             assert_eq!(problems_of(&[(name, "1")]), [""; 0]);
             assert_eq!(notes_of(&[(name, "1")]).len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn former_switches_stand_for_one_setting() {
+        let cases: &[(&[(&str, &str)], Option<&str>)] = &[
+            (&[("DO_SNAPSHOT", "true")], Some("initial")),
+            (&[("DO_SNAPSHOT", "false")], Some("never")),
+            (&[("INITIAL_SNAPSHOT_ONLY", "true")], Some("only")),
+            (&[("INITIAL_SNAPSHOT_ONLY", "false")], None),
+            (&[("DO_SNAPSHOT", "true"), ("INITIAL_SNAPSHOT_ONLY", "true")], Some("only")),
+            (&[("DO_SNAPSHOT", "true"), ("INITIAL_SNAPSHOT_ONLY", "false")], Some("initial")),
+            (&[("DO_SNAPSHOT", "no"), ("SNAPSHOT", "never")], Some("never")),
+        ];
+        for (vars, want) in cases {
+            let reading = read_all(&vars.to_vec());
+            assert_eq!(reading.problems, [], "{vars:?}");
+            assert_eq!(reading.found.get("SNAPSHOT").map(|found| found.value.as_str()), *want, "{vars:?}");
         }
     }
 

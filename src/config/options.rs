@@ -16,6 +16,7 @@ use super::problem::{Problem, Problems};
 use super::value::{parse_address, parse_duration, parse_host_map, parse_hosts, parse_size, print_size};
 use super::vars::{Fallback, VARS, var};
 use super::{LogFormat, LogOptions, Settings, bad_values, effective};
+use crate::engine::CopyMode;
 use crate::sink::starrocks::{
     self, ArrayAs, ByteaAs, DEFAULT_SQL_PORT, DeleteMode, JsonAs, NumericAs, Policies, SinkUrl, TypeRules,
 };
@@ -60,6 +61,17 @@ struct Values {
     delete_mode: Option<DeleteModeWord>,
     audit_columns: bool,
     audit_column_prefix: String,
+    #[serde(with = "CopyModeWord")]
+    snapshot: CopyMode,
+    snapshot_parallelism: usize,
+    #[serde(deserialize_with = "size")]
+    snapshot_chunk_bytes: u64,
+    #[serde(deserialize_with = "time")]
+    snapshot_chunk_timeout: Duration,
+    #[serde(default, deserialize_with = "some_time")]
+    snapshot_max_replica_lag: Option<Duration>,
+    #[serde(default, deserialize_with = "some_size")]
+    snapshot_max_retained_wal: Option<u64>,
     #[serde(deserialize_with = "policies")]
     on_bad_value: Policies,
     #[serde(deserialize_with = "numeric_as")]
@@ -127,6 +139,14 @@ enum ByteaAsWord {
     Varbinary,
 }
 
+#[derive(Deserialize)]
+#[serde(remote = "CopyMode", rename_all = "lowercase")]
+enum CopyModeWord {
+    Initial,
+    Never,
+    Only,
+}
+
 /// Reads a text with one of the grammars.
 fn by<'de, D: Deserializer<'de>, T>(from: D, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, D::Error> {
     parse(&String::deserialize(from)?).map_err(de::Error::custom)
@@ -134,6 +154,10 @@ fn by<'de, D: Deserializer<'de>, T>(from: D, parse: impl Fn(&str) -> Result<T, S
 
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     by(from, parse_duration)
+}
+
+fn some_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    time(from).map(Some)
 }
 
 fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
@@ -204,6 +228,15 @@ pub(super) fn settings(mut reading: Reading) -> Result<Settings, Problems> {
             checkpoint_interval: values.checkpoint_interval,
             shutdown_grace: values.shutdown_grace,
             flush,
+            copying: engine::CopyOptions {
+                mode: values.snapshot,
+                parallelism: values.snapshot_parallelism,
+                chunk_bytes: values.snapshot_chunk_bytes,
+                chunk_time_max: values.snapshot_chunk_timeout,
+                replica_lag_max: values.snapshot_max_replica_lag,
+                retained_wal_max: values.snapshot_max_retained_wal,
+                versions: values.audit_columns,
+            },
         },
         grpc: grpc::Options {
             grpc_addr: values.grpc_addr,
@@ -341,6 +374,7 @@ fn source(values: &Values, reading: &mut Reading) -> Option<postgres::Options> {
         tables: tables?,
         replica_identity: values.replica_identity,
         checkpoint_schema: values.checkpoint_schema.clone(),
+        copying: values.snapshot != CopyMode::Never,
         slot_create_timeout: values.slot_create_timeout,
     })
 }
@@ -590,6 +624,9 @@ mod tests {
             (Duration::from_secs(1), Duration::from_secs(1))
         );
         assert_eq!(engine.shutdown_grace, Duration::from_secs(8));
+        let copying = engine.copying;
+        assert_eq!((copying.mode, copying.parallelism, copying.chunk_bytes), (CopyMode::Initial, 4, 8 << 20));
+        assert_eq!((copying.replica_lag_max, copying.retained_wal_max), (None, None));
         assert_eq!(grpc.grpc_addr.to_string(), "127.0.0.1:50051");
         assert_eq!(grpc.http_addr.map(|addr| addr.to_string()).as_deref(), Some("127.0.0.1:9464"));
         assert_eq!((grpc.lag_max, grpc.reflection), (Duration::from_secs(300), true));
@@ -647,6 +684,12 @@ mod tests {
             ("SINK_REPLICATION_NUM", "1"),
             ("DELETE_MODE", "hard"),
             ("AUDIT_COLUMN_PREFIX", "a_"),
+            ("SNAPSHOT", "only"),
+            ("SNAPSHOT_PARALLELISM", "2"),
+            ("SNAPSHOT_CHUNK_BYTES", "1MiB"),
+            ("SNAPSHOT_CHUNK_TIMEOUT", "5s"),
+            ("SNAPSHOT_MAX_REPLICA_LAG", "10s"),
+            ("SNAPSHOT_MAX_RETAINED_WAL", "1GiB"),
             ("ON_BAD_VALUE", "Null, numeric_range=clamp"),
             ("NUMERIC_AS", "DECIMAL( 38 , 9 )"),
             ("JSON_AS", "varchar"),
@@ -679,6 +722,16 @@ mod tests {
             (3, Duration::from_secs(30), Duration::from_millis(500))
         );
         assert_eq!((sink.create_tables, sink.replication_num, sink.delete_mode), (false, Some(1), DeleteMode::Hard));
+        let copying = engine::CopyOptions {
+            mode: CopyMode::Only,
+            parallelism: 2,
+            chunk_bytes: 1 << 20,
+            chunk_time_max: Duration::from_secs(5),
+            replica_lag_max: Some(Duration::from_secs(10)),
+            retained_wal_max: Some(1 << 30),
+            versions: true,
+        };
+        assert_eq!(engine.copying, copying);
         assert_eq!(sink.audit_prefix.as_deref(), Some("a_"));
         let policies = Policies::all(Policy::Null).with(BadClass::NumericRange, Policy::Clamp);
         assert_eq!(Some(sink.on_bad_value), policies);

@@ -103,6 +103,8 @@ fn push_old_names(page: &mut String) {
             let note = match alias.rule {
                 AliasRule::Old => String::new(),
                 AliasRule::OldPort => "; a port alone means 127.0.0.1".to_owned(),
+                AliasRule::OldSwitch { yes, no: Some(no) } => format!("; `true` means `{yes}`, `false` means `{no}`"),
+                AliasRule::OldSwitch { yes, no: None } => format!("; `true` means `{yes}`, `false` nothing"),
                 AliasRule::Common => format!("; not noted, and `{}` wins if both are set", var.name),
             };
             push(page, format_args!("| `{}` | `{}`{note} |\n", alias.name, var.name));
@@ -112,7 +114,6 @@ fn push_old_names(page: &mut String) {
         let now = match retired.rule {
             RetiredRule::Ignored => "no effect".to_owned(),
             RetiredRule::Only(words) => format!("only {} is accepted", list(words)),
-            RetiredRule::OnlyFalse => "only `false` is accepted".to_owned(),
         };
         push(page, format_args!("| `{}` | {now}: {} |\n", retired.name, retired.why));
     }

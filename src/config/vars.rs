@@ -66,6 +66,14 @@ pub enum AliasRule {
     OldPort,
     /// A name that other programs use too: read only if the setting itself is not set.
     Common,
+    /// A former switch: what it stands for when it says yes and when it says no. Nothing, if the setting has a value by
+    /// another name and the switch does not contradict it.
+    OldSwitch {
+        /// What yes means.
+        yes: &'static str,
+        /// What no means; `None` if nothing.
+        no: Option<&'static str>,
+    },
 }
 
 /// The grammar of a value.
@@ -118,6 +126,8 @@ pub enum Group {
     Sink,
     /// Rows in the target.
     Rows,
+    /// The first copy.
+    Copy,
     /// Flushing and memory.
     Flow,
     /// Probes, control, logs.
@@ -126,7 +136,7 @@ pub enum Group {
 
 impl Group {
     /// All chapters in the order of the reference.
-    pub const ALL: [Group; 5] = [Group::Source, Group::Sink, Group::Rows, Group::Flow, Group::Operation];
+    pub const ALL: [Group; 6] = [Group::Source, Group::Sink, Group::Rows, Group::Copy, Group::Flow, Group::Operation];
 
     /// Its heading.
     pub fn title(self) -> &'static str {
@@ -134,6 +144,7 @@ impl Group {
             Group::Source => "Source: PostgreSQL",
             Group::Sink => "Sink: StarRocks",
             Group::Rows => "How rows arrive",
+            Group::Copy => "The copy of existing rows",
             Group::Flow => "Batches, memory and time",
             Group::Operation => "Control, health and logs",
         }
@@ -199,8 +210,8 @@ pub const VARS: &[Var] = &[
         example: "orders,shop.customers,crm.*",
         help: "Which tables to replicate, separated by commas: `orders` (in schema public), `shop.orders`, or `shop.*` \
                for every table of a schema. Names are folded to lower case unless double-quoted, as in SQL. \
-               `shop.orders=>shop_orders` gives the table another name in StarRocks. A table that is made while Sluicegate runs is \
-               taken up at its next start, with the changes from then on.",
+               `shop.orders=>shop_orders` gives the table another name in StarRocks. A table that is made while \
+               Sluicegate runs is taken up at its next start.",
         ..USUAL
     },
     Var {
@@ -245,7 +256,8 @@ pub const VARS: &[Var] = &[
         default: Fallback::Value("sluicegate"),
         kind: Kind::Word(63),
         example: "ops",
-        help: "Schema in the source database that holds our table `checkpoints`. Made if missing.",
+        help: "Schema in the source database that holds our own tables: `checkpoints`, and `snapshot_*` where rows are \
+               copied. Made if missing.",
         ..USUAL
     },
     Var {
@@ -466,6 +478,69 @@ pub const VARS: &[Var] = &[
         ..USUAL
     },
     Var {
+        name: "SNAPSHOT",
+        aliases: &[
+            Alias { name: "INITIAL_SNAPSHOT_ONLY", rule: AliasRule::OldSwitch { yes: "only", no: None } },
+            Alias { name: "DO_SNAPSHOT", rule: AliasRule::OldSwitch { yes: "initial", no: Some("never") } },
+        ],
+        default: Fallback::Value("initial"),
+        kind: Kind::OneOf(&["initial", "never", "only"]),
+        example: "never",
+        help: "What becomes of rows that exist already. `initial`: tables without a finished copy are copied, while \
+               changes flow. `never`: only changes are replicated; rows that never change do not arrive. `only`: like \
+               `initial`, and the process ends with exit code 0 once everything is copied; the slot stays.",
+        group: Group::Copy,
+        ..USUAL
+    },
+    Var {
+        name: "SNAPSHOT_PARALLELISM",
+        aliases: &[old("SNAPSHOT_PARALLEL_WORKERS")],
+        default: Fallback::Value("4"),
+        kind: Kind::Number(1, 64),
+        example: "2",
+        help: "Connections to PostgreSQL that read existing rows at once, over all tables.",
+        group: Group::Copy,
+        ..USUAL
+    },
+    Var {
+        name: "SNAPSHOT_CHUNK_BYTES",
+        default: Fallback::Value("8MiB"),
+        kind: Kind::Size(64 << 10, 1 << 30),
+        example: "32MiB",
+        help: "Bytes of rows that one read aims at. Reads that take longer than a second, or during which too much \
+               changes, are made smaller.",
+        group: Group::Copy,
+        ..USUAL
+    },
+    Var {
+        name: "SNAPSHOT_CHUNK_TIMEOUT",
+        default: Fallback::Value("30s"),
+        kind: Kind::Time(seconds(1), seconds(3600)),
+        example: "10s",
+        help: "How long one read may keep its transaction open, for example because StarRocks does not take rows; \
+               then it is given up and made again later. A single block may take as long as it needs.",
+        group: Group::Copy,
+        ..USUAL
+    },
+    Var {
+        name: "SNAPSHOT_MAX_REPLICA_LAG",
+        default: Fallback::Depends("no bound"),
+        kind: Kind::Time(seconds(1), seconds(86_400)),
+        example: "30s",
+        help: "No further rows are read while a physical replica of the database is further behind than this.",
+        group: Group::Copy,
+        ..USUAL
+    },
+    Var {
+        name: "SNAPSHOT_MAX_RETAINED_WAL",
+        default: Fallback::Depends("a fifth of what the server keeps for a slot must be free; else no bound"),
+        kind: Kind::Size(16 * MIB, 64 << 40),
+        example: "10GiB",
+        help: "No further rows are read while our slot holds back more WAL than this.",
+        group: Group::Copy,
+        ..USUAL
+    },
+    Var {
         name: "FLUSH_SIZE",
         default: Fallback::Value("500000"),
         kind: Kind::Number(1, 100_000_000),
@@ -606,13 +681,8 @@ pub(super) enum RetiredRule {
     Ignored,
     /// Noted if it is one of these words, in any case; else refused.
     Only(&'static [&'static str]),
-    /// Noted if it says no; else refused.
-    OnlyFalse,
 }
 
-const NO_COPY: &str = "the first copy of existing rows is not in this version; changes are replicated from the start \
-                       of the slot on";
-const NO_COPY_YET: &str = "it tunes the first copy of existing rows, which is not in this version";
 const NO_MYSQL: &str = "MySQL is not a source of this version";
 
 /// Every retired name.
@@ -624,10 +694,11 @@ pub(super) const RETIRED: &[Retired] = &[
     },
     Retired { name: "SINK_TYPE", rule: RetiredRule::Only(&["starrocks"]), why: "StarRocks is the only sink" },
     Retired { name: "SINK_SCHEMA", rule: RetiredRule::Ignored, why: "StarRocks has no schemas within a database" },
-    Retired { name: "DO_SNAPSHOT", rule: RetiredRule::OnlyFalse, why: NO_COPY },
-    Retired { name: "INITIAL_SNAPSHOT_ONLY", rule: RetiredRule::OnlyFalse, why: NO_COPY },
-    Retired { name: "SNAPSHOT_CHUNK_SIZE", rule: RetiredRule::Ignored, why: NO_COPY_YET },
-    Retired { name: "SNAPSHOT_PARALLEL_WORKERS", rule: RetiredRule::Ignored, why: NO_COPY_YET },
+    Retired {
+        name: "SNAPSHOT_CHUNK_SIZE",
+        rule: RetiredRule::Ignored,
+        why: "it counted rows; reads are cut by bytes and time now, see SNAPSHOT_CHUNK_BYTES",
+    },
     Retired { name: "MYSQL_SERVER_ID", rule: RetiredRule::Ignored, why: NO_MYSQL },
     Retired { name: "MYSQL_GTID_ENABLED", rule: RetiredRule::Ignored, why: NO_MYSQL },
     Retired { name: "MYSQL_TLS_SKIP_VERIFY", rule: RetiredRule::Ignored, why: NO_MYSQL },

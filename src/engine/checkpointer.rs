@@ -7,11 +7,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::checkpoint::Store;
+use crate::checkpoint::{Checkpoint, Store};
 use crate::failpoint;
 use crate::model::{Class, Lsn, Reason};
 use crate::pipeline::{Progress, pause};
-use crate::source::Source;
+use crate::snapshot::Unseen;
+use crate::source::{ChunkReader, Source};
 use crate::status::EngineMeter;
 
 /// An idle position is stored once it lies this far ahead of the stored one: one WAL segment, so that an idle
@@ -56,11 +57,20 @@ impl Schedule {
     }
 }
 
-/// The operator's pause, as wished and as stored.
+/// What an operator has switched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Switches {
+    /// Whether reading changes is paused.
+    pub(super) paused: bool,
+    /// Whether the copy of existing rows is paused.
+    pub(super) copy_paused: bool,
+}
+
+/// The operator's switches, as wished and as stored.
 #[derive(Clone, Copy, Debug, Default)]
 struct PauseSwitch {
-    wanted: bool,
-    stored: bool,
+    wanted: Switches,
+    stored: Switches,
 }
 
 impl PauseSwitch {
@@ -74,8 +84,8 @@ impl PauseSwitch {
 pub(super) enum Ask {
     /// Store the newest durable position and the pause switch now; answer whether it worked.
     Store {
-        /// Whether the pipeline is paused.
-        paused: bool,
+        /// What the operator wants.
+        switches: Switches,
         /// Where the answer goes.
         answer: oneshot::Sender<bool>,
     },
@@ -83,14 +93,16 @@ pub(super) enum Ask {
     Resume {
         /// What is stored.
         stored: Lsn,
-        /// Whether it is stored as paused.
-        paused: bool,
+        /// How the switches are stored.
+        switches: Switches,
     },
 }
 
 /// The task that stores checkpoints.
 pub(super) struct Checkpointer<S: Source> {
     pub(super) source: Arc<S>,
+    /// Transactions that readers of the source may not see yet.
+    pub(super) unseen: Unseen,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) asks: mpsc::UnboundedReceiver<Ask>,
     pub(super) confirm: watch::Sender<Lsn>,
@@ -115,15 +127,15 @@ impl<S: Source> Checkpointer<S> {
             match self.wait(ready, pause_switch.is_unsaved(), &schedule, retry_at).await {
                 Wake::End => return,
                 Wake::Moved => {}
-                Wake::Asked(Ask::Resume { stored, paused }) => {
+                Wake::Asked(Ask::Resume { stored, switches }) => {
                     (ready, retry_at) = (true, None);
-                    pause_switch.stored = paused;
+                    pause_switch.stored = switches;
                     schedule.stored = schedule.stored.max(stored);
                     self.tell(schedule.stored);
                     continue;
                 }
-                Wake::Asked(Ask::Store { paused, answer }) => {
-                    pause_switch.wanted = paused;
+                Wake::Asked(Ask::Store { switches, answer }) => {
+                    pause_switch.wanted = switches;
                     let lsn = self.progress.borrow().durable.max(schedule.stored);
                     // Before the first setup nothing can have moved, so there is nothing to store.
                     let stored = !ready || self.store(lsn, &mut pause_switch, &mut schedule).await;
@@ -170,14 +182,16 @@ impl<S: Source> Checkpointer<S> {
 
     /// Stores a position, then lets the server be told of it. The order is what nothing is lost by.
     async fn store(&self, lsn: Lsn, pause_switch: &mut PauseSwitch, schedule: &mut Schedule) -> bool {
-        let paused = pause_switch.wanted;
-        let Some(checkpoint) = self.source.checkpoint_at(lsn, paused) else { return false };
+        let wanted = pause_switch.wanted;
+        let Some(checkpoint) = self.source.checkpoint_at(lsn, wanted.paused) else { return false };
+        let unseen = self.still_unseen().await;
+        let checkpoint = Checkpoint { unseen, copy_paused: wanted.copy_paused, ..checkpoint };
         failpoint::hit("before_checkpoint");
         match self.source.checkpoints().save(&checkpoint).await {
             Ok(()) => {
                 schedule.stored = lsn;
                 schedule.stored_at = Some(Instant::now());
-                pause_switch.stored = paused;
+                pause_switch.stored = wanted;
                 failpoint::hit("before_ack");
                 self.tell(lsn);
                 failpoint::hit("after_ack");
@@ -193,6 +207,17 @@ impl<S: Source> Checkpointer<S> {
                 false
             }
         }
+    }
+
+    /// The transactions that were processed and may be invisible to readers. All that are not known to be visible, if
+    /// the source cannot be asked.
+    async fn still_unseen(&self) -> Vec<u32> {
+        if !self.unseen.list().is_empty()
+            && let Ok(sees) = self.source.chunks().visibility().await
+        {
+            self.unseen.learn(&sees);
+        }
+        self.unseen.list()
     }
 
     fn tell(&self, lsn: Lsn) {

@@ -26,6 +26,20 @@ pub enum Command {
         /// Least time between flushes.
         flush_interval: Option<Duration>,
     },
+    /// Copy existing rows, of tables that are copied already once more.
+    StartCopy {
+        /// Names as `schema.name`; all if empty.
+        tables: Vec<String>,
+    },
+    /// Read no further existing rows; changes flow on. Survives a restart.
+    PauseCopy,
+    /// Read existing rows again.
+    ResumeCopy,
+    /// End copies before they are finished. Survives a restart.
+    CancelCopy {
+        /// Names as `schema.name`; all that are being copied if empty.
+        tables: Vec<String>,
+    },
 }
 
 impl Command {
@@ -37,6 +51,10 @@ impl Command {
             Command::DrainAndStop => "drain and stop",
             Command::Stop => "stop",
             Command::Reload { .. } => "reload",
+            Command::StartCopy { .. } => "start a snapshot",
+            Command::PauseCopy => "pause the snapshot",
+            Command::ResumeCopy => "resume the snapshot",
+            Command::CancelCopy { .. } => "cancel a snapshot",
         }
     }
 }
@@ -78,6 +96,12 @@ pub enum Refusal {
         setting: &'static str,
         /// What is wrong, with the range.
         problem: String,
+    },
+    /// There is no such table among those that are replicated.
+    #[error("{table} is not replicated by this pipeline; name tables as schema.name, as the status shows them")]
+    UnknownTable {
+        /// The name that was asked for.
+        table: String,
     },
     /// The engine is gone.
     #[error("the engine has ended")]

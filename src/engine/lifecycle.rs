@@ -8,8 +8,12 @@ use crate::model::Stage::{self, Cdc, Draining, Init, Setup, Snapshot, Stopped};
 pub enum Event {
     /// The settings are read and the servers listen.
     ServersUp,
-    /// Both sides are ready; changes flow from here on.
+    /// Both sides are ready and no existing rows are to be copied; changes flow from here on.
     SetupDone,
+    /// Existing rows are to be copied; changes flow meanwhile.
+    CopyBegun,
+    /// Every table is copied.
+    CopyDone,
     /// The stream broke; both sides are looked at again.
     StreamBroke,
     /// A command or a signal asks to stop.
@@ -21,10 +25,15 @@ pub enum Event {
 /// Every transition there is.
 pub const TRANSITIONS: &[(Stage, Event, Stage)] = &[
     (Init, Event::ServersUp, Setup),
+    (Setup, Event::CopyBegun, Snapshot),
     (Setup, Event::SetupDone, Cdc),
+    (Snapshot, Event::CopyDone, Cdc),
+    (Cdc, Event::CopyBegun, Snapshot),
+    (Snapshot, Event::StreamBroke, Setup),
     (Cdc, Event::StreamBroke, Setup),
     (Init, Event::StopAsked, Draining),
     (Setup, Event::StopAsked, Draining),
+    (Snapshot, Event::StopAsked, Draining),
     (Cdc, Event::StopAsked, Draining),
     (Draining, Event::Drained, Stopped),
 ];
@@ -39,16 +48,28 @@ pub fn next(stage: Stage, event: Event) -> Option<Stage> {
 /// # Errors
 /// Too early or too late.
 pub fn admits(command: &Command, stage: Stage) -> Result<(), Refusal> {
-    use Command::{DrainAndStop, Pause, Reload, Resume, Stop};
+    use Command::{CancelCopy, DrainAndStop, Pause, PauseCopy, Reload, Resume, ResumeCopy, StartCopy, Stop};
     match (command, stage) {
         (Pause | Resume, Snapshot | Cdc) => Ok(()),
+        (StartCopy { .. } | PauseCopy | ResumeCopy | CancelCopy { .. }, Snapshot | Cdc) => Ok(()),
         (Stop | DrainAndStop | Reload { .. }, Init | Setup | Snapshot | Cdc) => Ok(()),
         // A stop may become more urgent.
         (Stop, Draining) => Ok(()),
-        (Pause | Resume, Init | Setup) => Err(Refusal::TooEarly { command: command.name(), stage }),
-        (Pause | Resume | DrainAndStop | Reload { .. }, Draining) | (_, Stopped) => {
-            Err(Refusal::TooLate { command: command.name(), stage })
+        (Pause | Resume | StartCopy { .. } | PauseCopy | ResumeCopy | CancelCopy { .. }, Init | Setup) => {
+            Err(Refusal::TooEarly { command: command.name(), stage })
         }
+        (
+            Pause
+            | Resume
+            | DrainAndStop
+            | Reload { .. }
+            | StartCopy { .. }
+            | PauseCopy
+            | ResumeCopy
+            | CancelCopy { .. },
+            Draining,
+        )
+        | (_, Stopped) => Err(Refusal::TooLate { command: command.name(), stage }),
     }
 }
 
@@ -70,7 +91,7 @@ mod tests {
         for (at, (from, event, _)) in TRANSITIONS.iter().enumerate() {
             assert!(TRANSITIONS[..at].iter().all(|(f, e, _)| (f, e) != (from, event)), "{from:?} {event:?}");
         }
-        for stage in [Init, Setup, Cdc] {
+        for stage in [Init, Setup, Snapshot, Cdc] {
             let draining = next(stage, Event::StopAsked).and_then(|stage| next(stage, Event::Drained));
             assert_eq!(draining, Some(Stopped), "{stage:?} can be stopped");
         }
@@ -86,6 +107,10 @@ mod tests {
             (Command::Stop, [true, true, true, true, true, false]),
             (Command::DrainAndStop, [true, true, true, true, false, false]),
             (reload, [true, true, true, true, false, false]),
+            (Command::StartCopy { tables: Vec::new() }, [false, false, true, true, false, false]),
+            (Command::PauseCopy, [false, false, true, true, false, false]),
+            (Command::ResumeCopy, [false, false, true, true, false, false]),
+            (Command::CancelCopy { tables: Vec::new() }, [false, false, true, true, false, false]),
         ];
         for (command, fits) in cases {
             for (stage, fits) in Stage::ALL.into_iter().zip(fits) {

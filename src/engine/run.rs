@@ -11,10 +11,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use super::Options;
-use super::checkpointer::{Ask, Checkpointer};
+use super::checkpointer::{Ask, Checkpointer, Switches};
 use super::command::{Command, Inbox, Outcome, Refusal, Request};
+use super::copying::{self, Copier, Standing};
 use super::lifecycle::{self, Event};
+use super::{CopyMode, Options};
 use crate::model::{Budget, Class, Lsn, Reason, Row, Stage, TableSchema};
 use crate::pipeline::{MissingValues, Pipeline, pause};
 use crate::sink::Sink;
@@ -74,6 +75,8 @@ struct Start {
     ready: Ready,
     from: Lsn,
     blocks: mpsc::Sender<crate::model::Block>,
+    /// Tables whose existing rows are to be copied.
+    copies: usize,
 }
 
 enum Wake {
@@ -84,6 +87,7 @@ enum Wake {
     Again,
     StreamEnded(Result<(), Reason>),
     ReplayWanted,
+    Copying(Standing),
     Drained(Ended),
 }
 
@@ -97,12 +101,18 @@ struct Engine<S: Source, K: Sink> {
     signals: watch::Receiver<u32>,
     meter: Arc<EngineMeter>,
     pipeline: Arc<Pipeline>,
+    copier: Copier,
+    standing: watch::Receiver<Standing>,
+    /// Whether setup has told the copier of the tables.
+    prepared: bool,
+    /// How often the copier has asked for another look at the tables.
+    looked_again: u64,
     asks: mpsc::UnboundedSender<Ask>,
     confirm: watch::Receiver<Lsn>,
     replay: watch::Receiver<bool>,
     paused: watch::Sender<bool>,
     /// What the operator wants; `paused` is also true while draining.
-    pause_wanted: bool,
+    switches: Switches,
     /// When a drain gives up; a second wish to stop can only bring it nearer.
     deadline: watch::Sender<Option<Instant>>,
     /// Ends the running stream.
@@ -135,8 +145,21 @@ pub async fn run<S: Source, K: Sink>(parts: Parts<S, K>) -> Ended {
     let (confirm, confirmed) = watch::channel(Lsn::INVALID);
     // Unbounded, so that the loop never waits for a store that takes long; it is asked a few times in a run.
     let (asks, asked) = mpsc::unbounded_channel();
+    let pipeline = Arc::new(pipeline);
+    let paused = watch::Sender::new(false);
+    let copier = Copier::start(copying::Parts {
+        source: source.clone(),
+        events: pipeline.copy_events().expect("they are taken once, here"),
+        pipeline: pipeline.clone(),
+        options: options.copying,
+        budget: budget.clone(),
+        stored: confirmed.clone(),
+        paused: paused.subscribe(),
+        meter: meter.clone(),
+    });
     let checkpointer = Checkpointer {
         source: source.clone(),
+        unseen: pipeline.unseen(),
         progress: pipeline.progress(),
         asks: asked,
         confirm,
@@ -155,11 +178,15 @@ pub async fn run<S: Source, K: Sink>(parts: Parts<S, K>) -> Ended {
         signals,
         meter,
         replay: pipeline.replay_wanted(),
-        pipeline: Arc::new(pipeline),
+        pipeline,
+        standing: copier.standing(),
+        copier,
+        prepared: false,
+        looked_again: 0,
         asks,
         confirm: confirmed,
-        paused: watch::Sender::new(false),
-        pause_wanted: false,
+        paused,
+        switches: Switches::default(),
         deadline: watch::Sender::new(None),
         stop: watch::Sender::new(false),
         stage: Stage::Init,
@@ -194,6 +221,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
                 Wake::Signal(1) => work = self.stop_within_grace(work),
                 Wake::Signal(_) => return Ended::Abandoned,
                 Wake::ReplayWanted => _ = self.stop.send_replace(true),
+                Wake::Copying(standing) => work = self.copies_stand(&standing, work),
                 Wake::Again => work = self.set_up(),
                 Wake::SetUp(Ok(start)) => work = self.stream(start),
                 Wake::SetUp(Err(reasons)) => work = self.wait_and_retry(reasons),
@@ -227,6 +255,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
                 }
             },
             Ok(_) = self.replay.wait_for(|wanted| *wanted), if streaming && !*self.stop.borrow() => Wake::ReplayWanted,
+            Ok(()) = self.standing.changed() => Wake::Copying(self.standing.borrow_and_update().clone()),
             wake = progress => wake,
         }
     }
@@ -252,6 +281,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
     fn set_up(&self) -> Work {
         let (source, sink, pipeline) = (self.source.clone(), self.sink.clone(), self.pipeline.clone());
         let (sink_ready, started_anew) = (self.sink_ready.clone(), self.started_anew.clone());
+        let copier = self.copier.asks();
         Work::SettingUp(tokio::spawn(async move {
             let sink_setup = async {
                 // Once is enough: later the lanes find out by themselves how the sink is.
@@ -269,11 +299,15 @@ impl<S: Source, K: Sink> Engine<S, K> {
                 (Ok(_), Err(reasons)) | (Err(reasons), Ok(())) => return Err(reasons),
                 (Err(reasons), Err(more)) => return Err([reasons, more].concat()),
             };
+            // What was invisible to readers at the stored position may be so still.
+            pipeline.unseen().seed(ready.unseen.iter().copied());
+            // Before changes flow: keys that wait to be read again stand above what changes say of them.
+            let copies = copying::prepare(&copier, &ready).await.map_err(|reason| vec![reason])?;
             pipeline.register(ready.tables.clone()).await;
             let (blocks, receiver) = mpsc::channel(BLOCKS_WAITING);
             let reached = pipeline.attach(receiver).await;
             let from = if reached == Lsn::INVALID { ready.start } else { reached };
-            Ok(Start { ready, from, blocks })
+            Ok(Start { ready, from, blocks, copies })
         }))
     }
 
@@ -314,7 +348,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
     }
 
     fn stream(&mut self, start: Start) -> Work {
-        let Start { ready, from, blocks } = start;
+        let Start { ready, from, blocks, copies } = start;
         if !self.raised_by_stream {
             self.replace_raised(Vec::new());
         }
@@ -322,12 +356,18 @@ impl<S: Source, K: Sink> Engine<S, K> {
         let refused = std::mem::take(&mut self.refused);
         self.refused = self.raise_instead(&refused, ready.refused);
         ready.notes.iter().for_each(|note| info!("{note}"));
-        if !std::mem::replace(&mut self.pause_restored, true) && ready.paused {
-            self.set_paused(true);
-            info!("paused before the restart, and still paused: resume to go on");
+        let stored = Switches { paused: ready.paused, copy_paused: ready.copy_paused };
+        if !std::mem::replace(&mut self.pause_restored, true) {
+            self.switches.copy_paused = ready.copy_paused;
+            if ready.paused {
+                self.set_paused(true);
+                info!("paused before the restart, and still paused: resume to go on");
+            }
+            if ready.copy_paused {
+                info!("the copy was paused before the restart, and is still: resume it to go on");
+            }
         }
-        let paused = ready.paused;
-        self.ask(Ask::Resume { stored: ready.start, paused });
+        self.ask(Ask::Resume { stored: ready.start, switches: stored });
         self.stop = watch::Sender::new(false);
         let ends = Ends {
             blocks,
@@ -337,16 +377,21 @@ impl<S: Source, K: Sink> Engine<S, K> {
             stop: self.stop.subscribe(),
         };
         let detail = format!("following {} tables from {from}", ready.tables.len());
-        self.enter(Event::SetupDone, &detail);
+        self.enter(if copies > 0 { Event::CopyBegun } else { Event::SetupDone }, &detail);
+        self.prepared = true;
+        self.copier.tell(copying::Ask::Flowing(true));
+        // It may have nothing to do from the beginning.
+        self.standing.mark_changed();
         let source = self.source.clone();
         Work::Streaming(tokio::spawn(async move { source.stream(from, ends).await }))
     }
 
     fn stream_ended(&mut self, outcome: Result<(), Reason>) -> Work {
         self.streaming_since = None;
+        self.copier.tell(copying::Ask::Flowing(false));
         match outcome {
             Ok(()) => {
-                self.enter(Event::StreamBroke, "reading changes again for a table that was blocked");
+                self.enter(Event::StreamBroke, "reading changes again");
                 self.set_up()
             }
             Err(reason) => {
@@ -358,6 +403,41 @@ impl<S: Source, K: Sink> Engine<S, K> {
         }
     }
 
+    /// Follows the copies: the stage says whether there are any.
+    fn copies_stand(&mut self, standing: &Standing, work: Work) -> Work {
+        if !self.prepared || !matches!(work, Work::Streaming(_)) {
+            return work;
+        }
+        if standing.look_again > self.looked_again {
+            self.looked_again = standing.look_again;
+            self.stop.send_replace(true);
+        }
+        match (self.stage, standing.pending) {
+            (Stage::Snapshot, 0) if self.options.copying.mode == CopyMode::Only && standing.left_out == 0 => {
+                info!("everything is copied");
+                self.drain(work, None)
+            }
+            (Stage::Snapshot, 0) => {
+                self.enter(Event::CopyDone, "changes flow");
+                work
+            }
+            // With nothing to copy from the beginning.
+            (Stage::Cdc, 0) if self.options.copying.mode == CopyMode::Only && standing.left_out == 0 => {
+                info!("there is nothing to copy");
+                self.drain(work, None)
+            }
+            (Stage::Cdc, 1..) => {
+                self.enter(Event::CopyBegun, &standing.detail);
+                work
+            }
+            (Stage::Snapshot, _) => {
+                self.meter.stage(self.stage, &standing.detail);
+                work
+            }
+            _ => work,
+        }
+    }
+
     fn ask(&self, ask: Ask) {
         // The checkpointer lives as long as the engine.
         drop(self.asks.send(ask));
@@ -366,7 +446,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
     fn set_paused(&mut self, paused: bool) -> bool {
         self.paused.send_replace(paused);
         self.meter.paused(paused);
-        std::mem::replace(&mut self.pause_wanted, paused) != paused
+        std::mem::replace(&mut self.switches.paused, paused) != paused
     }
 
     async fn obey(&mut self, request: Request, work: Work) -> Work {
@@ -387,6 +467,10 @@ impl<S: Source, K: Sink> Engine<S, K> {
                     next = self.drain(next, None);
                     Ok(self.outcome(true, "loading everything that was read, then stopping; the slot stays"))
                 }
+                Command::StartCopy { tables } => self.steer(|answer| copying::Ask::Start { tables, answer }).await,
+                Command::CancelCopy { tables } => self.steer(|answer| copying::Ask::Cancel { tables, answer }).await,
+                Command::PauseCopy => self.pause_copy(true).await,
+                Command::ResumeCopy => self.pause_copy(false).await,
             },
         };
         // Whoever asked may have gone.
@@ -401,12 +485,31 @@ impl<S: Source, K: Sink> Engine<S, K> {
         Outcome { changed, generation: self.generation, message: message.to_owned() }
     }
 
+    async fn steer(
+        &mut self,
+        ask: impl FnOnce(oneshot::Sender<copying::Answer>) -> copying::Ask,
+    ) -> Result<Outcome, Refusal> {
+        let (changed, message) = self.copier.ask(ask).await?;
+        Ok(self.outcome(changed, &message))
+    }
+
+    async fn pause_copy(&mut self, paused: bool) -> Result<Outcome, Refusal> {
+        let outcome = self.steer(|answer| copying::Ask::Pause { paused, answer }).await?;
+        self.switches.copy_paused = paused;
+        self.store_switches();
+        Ok(outcome)
+    }
+
+    /// Stored in the background: a switch itself does not wait for the source.
+    fn store_switches(&self) {
+        let (answer, _) = oneshot::channel();
+        self.ask(Ask::Store { switches: self.switches, answer });
+    }
+
     fn pause_or_resume(&mut self, pause: bool) -> Outcome {
         let changed = self.set_paused(pause);
         if changed {
-            // Stored in the background: the switch itself does not wait for the source.
-            let (answer, _) = oneshot::channel();
-            self.ask(Ask::Store { paused: pause, answer });
+            self.store_switches();
         }
         let message = match (pause, changed) {
             (true, true) => "reading is paused; what was read is still loaded, and the slot holds back WAL meanwhile",
@@ -456,7 +559,8 @@ impl<S: Source, K: Sink> Engine<S, K> {
             return work;
         }
         self.enter(Event::StopAsked, "finishing what is under way");
-        let stored_as_paused = self.pause_wanted;
+        let switches = self.switches;
+        self.copier.tell(copying::Ask::End);
         self.paused.send_replace(true);
         let deadline = self.deadline.subscribe();
         let (pipeline, asks, stop) = (self.pipeline.clone(), self.asks.clone(), self.stop.clone());
@@ -464,7 +568,7 @@ impl<S: Source, K: Sink> Engine<S, K> {
             let drained = until(deadline, pipeline.drain()).await.unwrap_or(false);
             let (answer, stored) = oneshot::channel();
             let store = async {
-                drop(asks.send(Ask::Store { paused: stored_as_paused, answer }));
+                drop(asks.send(Ask::Store { switches, answer }));
                 stored.await.unwrap_or(false)
             };
             let stored = timeout(LAST_WORDS, store).await.unwrap_or(false);
@@ -524,7 +628,8 @@ impl<S: Source> MissingValues for FromSource<S> {
         &self,
         schema: Arc<TableSchema>,
         keys: Vec<Row>,
+        after: Vec<u32>,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<Option<Row>>, Reason>> + Send + '_>> {
-        Box::pin(self.0.fetch(schema, keys))
+        Box::pin(self.0.fetch(schema, keys, after))
     }
 }

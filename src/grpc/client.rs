@@ -204,6 +204,46 @@ impl Client {
         Ok(accepted(response.into_inner().accepted))
     }
 
+    /// Copies existing rows of these tables, of all if there are none.
+    ///
+    /// # Errors
+    /// It was refused, or there is no answer.
+    pub async fn start_snapshot(&mut self, tables: Vec<String>) -> Result<Accepted, ClientError> {
+        let request = within(COMMAND_MAX, pb::StartSnapshotRequest { guard: None, tables });
+        let response = self.control_service().start_snapshot(request).await.map_err(|status| self.error(status))?;
+        Ok(accepted(response.into_inner().accepted))
+    }
+
+    /// Reads no further existing rows.
+    ///
+    /// # Errors
+    /// It was refused, or there is no answer.
+    pub async fn pause_snapshot(&mut self) -> Result<Accepted, ClientError> {
+        let request = within(COMMAND_MAX, pb::PauseSnapshotRequest::default());
+        let response = self.control_service().pause_snapshot(request).await.map_err(|status| self.error(status))?;
+        Ok(accepted(response.into_inner().accepted))
+    }
+
+    /// Reads existing rows again.
+    ///
+    /// # Errors
+    /// It was refused, or there is no answer.
+    pub async fn resume_snapshot(&mut self) -> Result<Accepted, ClientError> {
+        let request = within(COMMAND_MAX, pb::ResumeSnapshotRequest::default());
+        let response = self.control_service().resume_snapshot(request).await.map_err(|status| self.error(status))?;
+        Ok(accepted(response.into_inner().accepted))
+    }
+
+    /// Ends copies of these tables, of all that are being copied if there are none.
+    ///
+    /// # Errors
+    /// It was refused, or there is no answer.
+    pub async fn cancel_snapshot(&mut self, tables: Vec<String>) -> Result<Accepted, ClientError> {
+        let request = within(COMMAND_MAX, pb::CancelSnapshotRequest { guard: None, tables });
+        let response = self.control_service().cancel_snapshot(request).await.map_err(|status| self.error(status))?;
+        Ok(accepted(response.into_inner().accepted))
+    }
+
     fn control_service(&self) -> ControlServiceClient<Channel> {
         ControlServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }

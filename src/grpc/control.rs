@@ -199,6 +199,40 @@ impl ControlService for Control {
         let accepted = self.ask(reload_command(&request), request.guard, request.tables).await?;
         Ok(Response::new(pb::ReloadConfigResponse { accepted: Some(accepted), results }))
     }
+
+    async fn start_snapshot(
+        &self,
+        request: Request<pb::StartSnapshotRequest>,
+    ) -> Result<Response<pb::StartSnapshotResponse>, Status> {
+        let pb::StartSnapshotRequest { guard, tables } = request.into_inner();
+        let accepted = self.command(Command::StartCopy { tables }, guard).await?;
+        Ok(Response::new(pb::StartSnapshotResponse { accepted: Some(accepted) }))
+    }
+
+    async fn pause_snapshot(
+        &self,
+        request: Request<pb::PauseSnapshotRequest>,
+    ) -> Result<Response<pb::PauseSnapshotResponse>, Status> {
+        let accepted = self.command(Command::PauseCopy, request.into_inner().guard).await?;
+        Ok(Response::new(pb::PauseSnapshotResponse { accepted: Some(accepted) }))
+    }
+
+    async fn resume_snapshot(
+        &self,
+        request: Request<pb::ResumeSnapshotRequest>,
+    ) -> Result<Response<pb::ResumeSnapshotResponse>, Status> {
+        let accepted = self.command(Command::ResumeCopy, request.into_inner().guard).await?;
+        Ok(Response::new(pb::ResumeSnapshotResponse { accepted: Some(accepted) }))
+    }
+
+    async fn cancel_snapshot(
+        &self,
+        request: Request<pb::CancelSnapshotRequest>,
+    ) -> Result<Response<pb::CancelSnapshotResponse>, Status> {
+        let pb::CancelSnapshotRequest { guard, tables } = request.into_inner();
+        let accepted = self.command(Command::CancelCopy { tables }, guard).await?;
+        Ok(Response::new(pb::CancelSnapshotResponse { accepted: Some(accepted) }))
+    }
 }
 
 #[cfg(test)]

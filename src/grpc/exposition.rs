@@ -19,7 +19,7 @@ use super::pb::PipelineState;
 use super::process::file_descriptors;
 use super::translate;
 use crate::model::{Class, TableState};
-use crate::status::{Snapshot, TableSnapshot, ValuesChanged};
+use crate::status::{CopyNumbers, Snapshot, TableSnapshot, ValuesChanged};
 
 /// What the text is.
 pub(super) const CONTENT_TYPE_OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -60,6 +60,7 @@ impl Collector for Page {
         flow(&mut out, s)?;
         loads(&mut out, s)?;
         tables(&mut out, &s.tables)?;
+        copies(&mut out, s)?;
         process(&mut out, &self.sample)
     }
 }
@@ -240,6 +241,32 @@ fn tables(out: &mut Out<'_>, tables: &[TableSnapshot]) -> fmt::Result {
     });
     let counts = states.iter().map(|(state, tables)| (vec![("state", state.as_str())], *tables));
     out.gauges("sluicegate_tables", "Tables by state.", counts.collect())
+}
+
+/// The copy of existing rows. Counted per copy, so a copy that starts anew counts from nothing: gauges.
+fn copies(out: &mut Out<'_>, s: &Snapshot) -> fmt::Result {
+    let (own, rest) = s.tables.split_at(s.tables.len().min(TABLES_MAX));
+    let own = own.iter().filter_map(|table| table.copy.map(|copy| (table.name.to_string(), vec![copy])));
+    let mut groups: Vec<(String, Vec<CopyNumbers>)> = own.collect();
+    let rest: Vec<CopyNumbers> = rest.iter().filter_map(|table| table.copy).collect();
+    if !rest.is_empty() {
+        groups.push(("other".to_owned(), rest));
+    }
+    let mut gauges = |name: &str, help: &str, number: fn(&CopyNumbers) -> u64| {
+        let rows = groups
+            .iter()
+            .map(|(label, copies)| (vec![("table", label.as_str())], copies.iter().map(number).sum::<u64>()));
+        out.gauges(name, help, rows.collect())
+    };
+    gauges("sluicegate_snapshot_rows", "Existing rows copied.", |copy| copy.rows)?;
+    gauges("sluicegate_snapshot_bytes", "Bytes of existing rows copied.", |copy| copy.bytes)?;
+    gauges("sluicegate_snapshot_chunks_done", "Parts copied.", |copy| copy.chunks_done)?;
+    gauges("sluicegate_snapshot_chunks", "Parts in all, as far as known.", |copy| copy.chunks_total)?;
+    gauges("sluicegate_snapshot_bytes_per_second", "Bytes of rows copied per second.", |copy| copy.bytes_per_second)?;
+    gauges("sluicegate_snapshot_repairs", "Rows that are to be read once more.", |copy| copy.repairs)?;
+    let active = groups.iter().flat_map(|(_, copies)| copies).filter(|copy| copy.phase.is_active()).count() as u64;
+    out.gauge("sluicegate_snapshot_tables", "Tables whose existing rows are being copied.", active)?;
+    out.gauge("sluicegate_snapshot_paused", "Whether the copy is paused by a command.", u32::from(s.copy_paused))
 }
 
 /// Under the names that every Prometheus client library gives them.

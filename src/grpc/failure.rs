@@ -104,6 +104,9 @@ pub(super) fn refused(refusal: &Refusal) -> Failure {
         Refusal::BadSetting { setting, problem } => Failure::new(Code::InvalidArgument, "BAD_SETTING", message)
             .with("setting", setting)
             .field(&setting.to_ascii_lowercase(), problem),
+        Refusal::UnknownTable { table } => Failure::new(Code::InvalidArgument, "UNKNOWN_TABLE", message)
+            .with("table", table)
+            .field("tables", format!("{table} is not replicated")),
         Refusal::Gone => Failure::new(Code::Unavailable, "ENGINE_GONE", message),
     }
 }
@@ -131,6 +134,7 @@ mod tests {
                 Code::InvalidArgument,
                 "BAD_SETTING",
             ),
+            (Refusal::UnknownTable { table: "a.b".to_owned() }, Code::InvalidArgument, "UNKNOWN_TABLE"),
             (Refusal::Gone, Code::Unavailable, "ENGINE_GONE"),
         ];
         for (refusal, code, want) in cases {

@@ -213,6 +213,7 @@ pub(super) mod tests {
             rows_loaded: 0,
             durable_lsn: Lsn::INVALID,
             last_load_micros: 0,
+            copy: None,
             values_changed: ValuesChanged::new(),
         }
     }

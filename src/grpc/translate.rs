@@ -9,7 +9,7 @@ use super::board::Sample;
 use super::health::blocked_by;
 use super::pb;
 use crate::model::{Class, Lsn, Stage, TableState};
-use crate::status::{ActiveReason, SlotHealth, Snapshot, TableSnapshot};
+use crate::status::{ActiveReason, CopyNumbers, SlotHealth, Snapshot, TableSnapshot};
 
 /// The whole status.
 pub(super) fn status(sample: &Sample) -> pb::PipelineStatus {
@@ -58,15 +58,30 @@ pub(super) fn status(sample: &Sample) -> pb::PipelineStatus {
         flush: Some(pb::FlushSettings { rows_max: s.flush_rows, interval_ms: s.flush_interval_ms }),
         tables: s.tables.iter().map(table).collect(),
         snapshot_active: s.stage == Stage::Snapshot,
-        // Copies have no chunks to count yet: existing rows are not copied.
-        snapshot_paused: false,
-        snapshot_chunks_total: 0,
-        snapshot_chunks_done: 0,
-        snapshot_rows_synced: 0,
+        snapshot_paused: s.copy_paused,
+        snapshot_chunks_total: copied(s, |copy| copy.chunks_total),
+        snapshot_chunks_done: copied(s, |copy| copy.chunks_done),
+        snapshot_rows_synced: copied(s, |copy| copy.rows),
         reasons: reasons(s),
         rows_received: s.rows_received,
         rows_durable: s.rows_durable,
+        snapshot_bytes_synced: copied(s, |copy| copy.bytes),
+        snapshot_rows_per_second: copied(s, |copy| copy.rows_per_second),
+        snapshot_bytes_per_second: copied(s, |copy| copy.bytes_per_second),
+        snapshot_seconds_left: seconds_left(s),
     }
+}
+
+/// A number of the copies, over all tables.
+fn copied(s: &Snapshot, number: impl Fn(&CopyNumbers) -> u64) -> u64 {
+    s.tables.iter().filter_map(|table| table.copy.as_ref()).map(number).sum()
+}
+
+/// The tables share the readers, so that the one that takes longest says when all are done; unknown if one is.
+fn seconds_left(s: &Snapshot) -> Option<u64> {
+    let active = s.tables.iter().filter_map(|table| table.copy.filter(|copy| copy.phase.is_active()));
+    let left: Option<Vec<u64>> = active.map(|copy| copy.left.map(|left| left.as_secs())).collect();
+    left?.into_iter().max()
 }
 
 /// The numbers.
@@ -184,6 +199,7 @@ fn table(table: &TableSnapshot) -> pb::TableStatus {
         TableState::Streaming => pb::TableState::Streaming,
         TableState::Blocked => pb::TableState::Blocked,
     };
+    let copy = |number: fn(&CopyNumbers) -> u64| table.copy.as_ref().map_or(0, number);
     pb::TableStatus {
         table_name: table.name.to_string(),
         target: table.target.clone(),
@@ -196,9 +212,15 @@ fn table(table: &TableSnapshot) -> pb::TableStatus {
         rows_loaded: table.rows_loaded,
         durable_lsn: lsn(table.durable_lsn),
         last_load: moment(table.last_load_micros),
-        snapshot_chunks_total: 0,
-        snapshot_chunks_done: 0,
-        snapshot_rows_synced: 0,
+        snapshot_chunks_total: copy(|copy| copy.chunks_total),
+        snapshot_chunks_done: copy(|copy| copy.chunks_done),
+        snapshot_rows_synced: copy(|copy| copy.rows),
+        snapshot_bytes_synced: copy(|copy| copy.bytes),
+        snapshot_permille: table.copy.map_or(0, |copy| copy.permille),
+        snapshot_rows_per_second: copy(|copy| copy.rows_per_second),
+        snapshot_bytes_per_second: copy(|copy| copy.bytes_per_second),
+        snapshot_seconds_left: table.copy.and_then(|copy| copy.left).map(|left| left.as_secs()),
+        snapshot_repairs_waiting: copy(|copy| copy.repairs),
         values_changed: table.values_changed.iter().map(values_changed).collect(),
     }
 }

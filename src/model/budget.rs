@@ -16,7 +16,18 @@ pub struct Budget {
 
 /// A share of a [`Budget`]; given back when dropped.
 #[derive(Debug)]
-pub struct Permit(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+pub struct Permit(
+    #[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>,
+    #[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>,
+);
+
+/// A part of a [`Budget`] that some of its users must do with, so that something is left for the others. Clones share
+/// the part.
+#[derive(Clone, Debug)]
+pub struct BudgetPart {
+    part: Budget,
+    whole: Budget,
+}
 
 const UNIT: usize = 1024;
 
@@ -50,8 +61,20 @@ impl Budget {
             return permit;
         }
         let _waiting = Waiting::new(&self.waiting);
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.total);
-        Permit(self.units.clone().acquire_many_owned(units).await.ok())
+        Permit(self.acquire(bytes).await, None)
+    }
+
+    async fn acquire(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        self.units.clone().acquire_many_owned(self.units_of(bytes)).await.ok()
+    }
+
+    fn units_of(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.total)
+    }
+
+    /// A part of it of that many bytes.
+    pub fn part(&self, bytes: usize) -> BudgetPart {
+        BudgetPart { part: Budget::new(bytes.min(self.total())), whole: self.clone() }
     }
 
     /// How many wait for bytes. Whoever holds bytes that nobody is at work on must let go of them then, or everybody
@@ -62,8 +85,11 @@ impl Budget {
 
     /// Takes that many bytes if they are free at once. See [`Budget::take`].
     pub fn try_take(&self, bytes: usize) -> Option<Permit> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.total);
-        self.units.clone().try_acquire_many_owned(units).ok().map(|permit| Permit(Some(permit)))
+        self.try_acquire(bytes).map(|permit| Permit(Some(permit), None))
+    }
+
+    fn try_acquire(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        self.units.clone().try_acquire_many_owned(self.units_of(bytes)).ok()
     }
 
     /// Bytes in use now.
@@ -74,6 +100,28 @@ impl Budget {
     /// Bytes in all.
     pub fn total(&self) -> usize {
         self.total as usize * UNIT
+    }
+}
+
+impl BudgetPart {
+    /// Waits until that many bytes are free in the part, and then in the whole. Does not count as
+    /// [waiting](Budget::waiting): nobody needs to let go of anything for it.
+    pub async fn take(&self, bytes: usize) -> Permit {
+        let part = self.part.acquire(bytes).await;
+        // No more than the part has: the rest of the whole is for others.
+        Permit(part, self.whole.acquire(bytes.min(self.part.total())).await)
+    }
+
+    /// Takes that many bytes if they are free at once.
+    pub fn try_take(&self, bytes: usize) -> Option<Permit> {
+        let part = self.part.try_acquire(bytes)?;
+        let whole = self.whole.try_acquire(bytes.min(self.part.total()))?;
+        Some(Permit(Some(part), Some(whole)))
+    }
+
+    /// Bytes in all.
+    pub fn total(&self) -> usize {
+        self.part.total()
     }
 }
 
@@ -92,5 +140,21 @@ mod tests {
         assert_eq!(budget.used(), budget.total());
         drop(giant);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_part_leaves_something_for_others() {
+        let budget = Budget::new(4 * UNIT);
+        let part = budget.part(2 * UNIT);
+        let giant = part.take(100 * UNIT).await;
+        assert_eq!(budget.used(), 2 * UNIT);
+        assert!(part.try_take(1).is_none() && budget.try_take(2 * UNIT).is_some());
+        drop(giant);
+        assert_eq!(budget.used(), 0);
+        let all = budget.take(4 * UNIT).await;
+        assert!(part.try_take(1).is_none(), "nothing is left of the whole");
+        assert_eq!(*budget.waiting().borrow(), 0);
+        drop(all);
+        assert!(part.try_take(1).is_some());
     }
 }

@@ -14,7 +14,7 @@ mod stage;
 mod table;
 mod visibility;
 
-pub use budget::{Budget, Permit};
+pub use budget::{Budget, BudgetPart, Permit};
 pub use change::{Block, Change, Event, OldRow};
 pub use column_set::ColumnSet;
 pub use load::{Load, LoadRow, Op, Present};

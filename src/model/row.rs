@@ -23,7 +23,7 @@ pub enum Value<'a> {
 pub type EachRow<'a> = &'a mut (dyn FnMut(&[Option<&[u8]>]) + Send);
 
 /// A whole tuple, in TupleData layout. Cloning shares the bytes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Row(Bytes);
 
 impl Row {
@@ -48,6 +48,11 @@ impl Row {
         self.len() == 0
     }
 
+    /// The bytes of the layout, for keeping; [`Row::from_checked`] takes them back.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Size of the layout in bytes.
     pub fn size(&self) -> usize {
         self.0.len()
@@ -66,6 +71,17 @@ impl Row {
     /// Whether any column is an unchanged value that was not sent.
     pub fn has_unchanged(&self) -> bool {
         self.columns().any(|value| value == Value::Unchanged)
+    }
+
+    /// A row of these columns alone, in this order: with the positions of a table's key, its key row, which says the
+    /// same whatever becomes of the table's other columns.
+    pub fn only(&self, columns: &[usize]) -> Row {
+        let values: Vec<Value<'_>> = self.columns().collect();
+        let mut built = RowBuilder::with_capacity(self.size());
+        for column in columns {
+            built.push(values.get(*column).copied().unwrap_or(Value::Null));
+        }
+        built.finish()
     }
 
     /// This row with its unchanged columns taken from `older`. A column that is unchanged in both stays so.
@@ -182,6 +198,13 @@ mod tests {
         let older = row(&[Value::Text(b"1"), Value::Text(b"big"), Value::Text(b"x"), Value::Unchanged]);
         let want = row(&[Value::Text(b"2"), Value::Text(b"big"), Value::Null, Value::Unchanged]);
         assert_eq!(newer.filled_from(&older), want);
+    }
+
+    #[test]
+    fn a_key_row_holds_the_key_in_key_order() {
+        let whole = row(&[Value::Text(b"a"), Value::Null, Value::Text(b"c")]);
+        assert_eq!(whole.only(&[2, 0]), row(&[Value::Text(b"c"), Value::Text(b"a")]));
+        assert_eq!(whole.only(&[1, 9]), row(&[Value::Null, Value::Null]));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::{Row, RowBuilder, Value};
+
 /// A table's stable id in the source (PostgreSQL: the relation's OID).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId(pub u32);
@@ -232,5 +234,43 @@ impl TableSchema {
     /// Whether the column at this position belongs to the key.
     pub fn is_key(&self, column: usize) -> bool {
         self.key.contains(&column)
+    }
+
+    /// The key columns in key order.
+    pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
+        self.key.iter().filter_map(|at| self.columns.get(*at))
+    }
+
+    /// The key of a row: the values of the key columns alone, in key order, in memory of its own. Keys are equal if
+    /// these rows are, and stay so when other columns come and go.
+    pub fn key_of(&self, row: &Row) -> Row {
+        let mut built = RowBuilder::with_capacity(2 + 16 * self.key.len());
+        self.key.iter().for_each(|column| built.push(row.column(*column)));
+        built.finish()
+    }
+
+    /// A row in the columns of the table that holds a key and nothing else; the opposite of [`TableSchema::key_of`].
+    pub fn row_of_key(&self, key: &Row) -> Row {
+        let mut built = RowBuilder::with_capacity(key.size() + self.columns.len());
+        for column in 0..self.columns.len() {
+            let place = self.key.iter().position(|key| *key == column);
+            built.push(place.map_or(Value::Null, |place| key.column(place)));
+        }
+        built.finish()
+    }
+
+    /// Whether two rows have the same key.
+    #[inline]
+    pub fn same_key(&self, a: &Row, b: &Row) -> bool {
+        self.key.iter().all(|column| a.column(*column) == b.column(*column))
+    }
+
+    /// `new` with its unchanged key columns taken from a tuple of which only the key columns are true.
+    pub fn key_filled(&self, new: &Row, key: &Row) -> Row {
+        let mut built = RowBuilder::with_capacity(new.size() + key.size());
+        for (column, (value, old)) in new.columns().zip(key.columns()).enumerate() {
+            built.push(if value == Value::Unchanged && self.is_key(column) { old } else { value });
+        }
+        built.finish()
     }
 }

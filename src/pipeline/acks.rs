@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::StoreToken;
 use crate::model::{Lsn, TableId};
 
 /// A flush unit's number, in the order units were closed.
@@ -19,11 +20,20 @@ pub(super) struct End {
     pub(super) rows: bool,
 }
 
+/// A part of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A table's rows, with its lane.
+    Table(TableId),
+    /// Keys that are being stored.
+    Store(StoreToken),
+}
+
 #[derive(Debug)]
 struct Unit {
     id: UnitId,
     /// Parts that are under way.
-    open: Vec<TableId>,
+    open: Vec<Part>,
     /// A part was let go: its table is blocked, and its rows must be told again.
     lost: bool,
     /// `None`: the unit holds no end of a transaction and moves no position.
@@ -36,16 +46,17 @@ struct Unit {
 pub(super) struct AckTracker {
     units: VecDeque<Unit>,
     next: u64,
+    /// Tables' parts that are under way.
     busy: usize,
 }
 
 impl AckTracker {
-    /// Adds a unit with a part for each of `tables` (a table may occur more than once).
-    pub(super) fn open(&mut self, tables: Vec<TableId>, end: Option<End>) -> UnitId {
+    /// Adds a unit with these parts (a table may occur more than once).
+    pub(super) fn open(&mut self, parts: Vec<Part>, end: Option<End>) -> UnitId {
         let id = UnitId(self.next);
         self.next += 1;
-        self.busy += tables.len();
-        self.units.push_back(Unit { id, open: tables, lost: false, end });
+        self.busy += parts.iter().filter(|part| matches!(part, Part::Table(_))).count();
+        self.units.push_back(Unit { id, open: parts, lost: false, end });
         id
     }
 
@@ -78,6 +89,19 @@ impl AckTracker {
         self.close_part(id, table);
     }
 
+    /// Keys are stored.
+    pub(super) fn stored(&mut self, token: StoreToken) {
+        for unit in &mut self.units {
+            unit.open.retain(|part| *part != Part::Store(token));
+        }
+    }
+
+    /// Whether a part of a table is still open, in this unit or one before it.
+    pub(super) fn is_open(&self, through: UnitId, table: TableId) -> bool {
+        let units = self.units.iter().take_while(|unit| unit.id <= through);
+        units.flat_map(|unit| &unit.open).any(|part| *part == Part::Table(table))
+    }
+
     /// One part of a unit was let go and must be told again.
     pub(super) fn lost(&mut self, id: UnitId, table: TableId) {
         if let Some(unit) = self.close_part(id, table) {
@@ -88,7 +112,7 @@ impl AckTracker {
     fn close_part(&mut self, id: UnitId, table: TableId) -> Option<&mut Unit> {
         let at = self.units.binary_search_by_key(&id, |unit| unit.id).ok()?;
         let unit = &mut self.units[at];
-        let part = unit.open.iter().position(|open| *open == table)?;
+        let part = unit.open.iter().position(|open| *open == Part::Table(table))?;
         unit.open.swap_remove(part);
         self.busy -= 1;
         Some(unit)
@@ -124,9 +148,14 @@ impl AckTracker {
         self.units.iter().any(|unit| unit.lost)
     }
 
-    /// Whether any part is under way.
+    /// Whether any table's part is under way.
     pub(super) fn is_busy(&self) -> bool {
         self.busy > 0
+    }
+
+    /// Whether nothing at all is under way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.units.iter().all(|unit| unit.open.is_empty())
     }
 
     /// Forgets all units: their rows will be told again.
@@ -143,6 +172,8 @@ mod tests {
 
     const A: TableId = TableId(1);
     const B: TableId = TableId(2);
+    const TA: Part = Part::Table(A);
+    const TB: Part = Part::Table(B);
 
     fn end(lsn: u64) -> Option<End> {
         Some(End { lsn: Lsn(lsn), commit_micros: lsn as i64, rows: true })
@@ -151,7 +182,7 @@ mod tests {
     #[test]
     fn an_idle_position_waits_for_what_is_open_before_it() {
         let mut acks = AckTracker::default();
-        let unit = acks.open(vec![A], end(10));
+        let unit = acks.open(vec![TA], end(10));
         acks.idle(Lsn(20));
         acks.idle(Lsn(30));
         assert_eq!(acks.advance(), None);
@@ -163,8 +194,8 @@ mod tests {
     #[test]
     fn a_cut_unit_moves_no_position_and_a_table_twice_counts_twice() {
         let mut acks = AckTracker::default();
-        let cut = acks.open(vec![A, A, B], None);
-        let rest = acks.open(vec![A], end(10));
+        let cut = acks.open(vec![TA, TA, TB], None);
+        let rest = acks.open(vec![TA], end(10));
         acks.done(rest, A);
         acks.done(cut, A);
         acks.done(cut, B);
@@ -175,19 +206,32 @@ mod tests {
     }
 
     #[test]
+    fn no_position_passes_keys_that_are_not_stored() {
+        let mut acks = AckTracker::default();
+        let keys = StoreToken(7);
+        let unit = acks.open(vec![TA, Part::Store(keys)], end(10));
+        acks.done(unit, A);
+        assert_eq!(acks.advance(), None);
+        assert!(!acks.is_busy() && !acks.is_settled(), "no lane is at work, and yet it is not over");
+        acks.stored(keys);
+        assert_eq!(acks.advance().map(|end| end.lsn), Some(Lsn(10)));
+        assert!(acks.is_settled());
+    }
+
+    #[test]
     fn nothing_passes_a_lost_part_until_all_is_told_again() {
         let mut acks = AckTracker::default();
-        let first = acks.open(vec![A, B], end(10));
+        let first = acks.open(vec![TA, TB], end(10));
         acks.lost(first, B);
         acks.done(first, A);
         for number in 2..1000 {
-            let unit = acks.open(vec![A], end(number * 10));
+            let unit = acks.open(vec![TA], end(number * 10));
             acks.done(unit, A);
             assert_eq!(acks.advance(), None);
         }
         assert!(acks.units.len() < 3, "units behind the loss are not kept");
         acks.void();
-        let again = acks.open(vec![B], end(10));
+        let again = acks.open(vec![TB], end(10));
         acks.done(again, B);
         assert_eq!(acks.advance().map(|end| end.lsn), Some(Lsn(10)));
     }
@@ -203,7 +247,7 @@ mod tests {
             let mut left = Vec::new();
             for (number, (parts, cut)) in sizes.iter().enumerate() {
                 let end = if *cut { None } else { end(number as u64 + 1) };
-                let id = acks.open(vec![A; *parts], end);
+                let id = acks.open(vec![TA; *parts], end);
                 left.push((id, *parts, end));
             }
             let mut reached = Lsn::INVALID;

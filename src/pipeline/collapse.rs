@@ -10,7 +10,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 
-use crate::model::{Change, ColumnSet, Load, LoadRow, Lsn, OldRow, Op, Present, Row, RowBuilder, TableSchema, Value};
+use crate::model::{Change, ColumnSet, Load, LoadRow, Lsn, OldRow, Op, Present, Row, TableSchema, Value};
 use crate::sink::Deletes;
 
 /// The final states of one batch.
@@ -48,16 +48,21 @@ impl Collapsed {
         }
     }
 
+    /// Takes in a whole row as it is at this place.
+    pub(super) fn copy(&mut self, commit_lsn: Lsn, row: Row) {
+        self.put(LoadRow { op: Op::Insert, row, commit_lsn }, true);
+    }
+
     fn update(&mut self, commit_lsn: Lsn, old: Option<OldRow>, new: Row) {
         let Some(old) = old else {
             return self.put(LoadRow { op: Op::Update, row: new, commit_lsn }, true);
         };
         let new = match &old {
             OldRow::Full(row) if new.has_unchanged() => new.filled_from(row),
-            OldRow::Key(row) if new.has_unchanged() => self.key_filled(&new, row),
+            OldRow::Key(row) if new.has_unchanged() => self.schema.key_filled(&new, row),
             _ => new,
         };
-        if same_key(&self.schema, old.row(), &new) {
+        if self.schema.same_key(old.row(), &new) {
             return self.put(LoadRow { op: Op::Update, row: new, commit_lsn }, true);
         }
         let before = self.find(old.row()).map(|at| &self.rows[at as usize]);
@@ -69,22 +74,13 @@ impl Collapsed {
         self.put(LoadRow { op: Op::Update, row: new, commit_lsn }, false);
     }
 
-    /// `new` with its unchanged key columns taken from a tuple of which only the key columns are true.
-    fn key_filled(&self, new: &Row, key: &Row) -> Row {
-        let mut built = RowBuilder::with_capacity(new.size() + key.size());
-        for (column, (value, old)) in new.columns().zip(key.columns()).enumerate() {
-            built.push(if value == Value::Unchanged && self.schema.is_key(column) { old } else { value });
-        }
-        built.finish()
-    }
-
     /// Sets the state of a key. `same_row`: the row was under this key before, so that columns it leaves out are as
     /// they were; in the target too, if every row is there.
     fn put(&mut self, mut next: LoadRow, same_row: bool) {
         let known = same_row && self.schema.complete;
         let hash = hash_key(&self.hasher, &self.schema, &next.row);
         let (schema, rows) = (&self.schema, &self.rows);
-        match self.keys.find(hash, |at| same_key(schema, &rows[*at as usize].row, &next.row)).copied() {
+        match self.keys.find(hash, |at| schema.same_key(&rows[*at as usize].row, &next.row)).copied() {
             None => {
                 let at = self.rows.len() as u32;
                 if !known && next.row.has_unchanged() {
@@ -110,7 +106,7 @@ impl Collapsed {
 
     fn find(&self, key: &Row) -> Option<u32> {
         let hash = hash_key(&self.hasher, &self.schema, key);
-        self.keys.find(hash, |at| same_key(&self.schema, &self.rows[*at as usize].row, key)).copied()
+        self.keys.find(hash, |at| self.schema.same_key(&self.rows[*at as usize].row, key)).copied()
     }
 
     /// The rows whose missing values must be read from the source, by their keys.
@@ -185,15 +181,10 @@ fn hash_key(state: &FixedState, schema: &TableSchema, row: &Row) -> u64 {
     hasher.finish()
 }
 
-#[inline]
-fn same_key(schema: &TableSchema, a: &Row, b: &Row) -> bool {
-    schema.key.iter().all(|column| a.column(*column) == b.column(*column))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Column, ColumnType, TableId, TableName};
+    use crate::model::{Column, ColumnType, RowBuilder, TableId, TableName};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

@@ -15,15 +15,19 @@ use super::core::{Item, Job, Report, What};
 use super::retry::{Breaker, now, pause};
 use crate::model::{Budget, Change, Class, Load, LoadRow, Permit, Reason, Row, TableSchema, TableState};
 use crate::sink::{Fate, LoadError, Sink, Ticket};
+use crate::snapshot::Unseen;
 use crate::status::{PipelineMeter, TableMeter};
 
 /// Reads rows from the source by key, for values that a change left out and nothing at hand holds.
 pub trait MissingValues: Send + Sync + 'static {
-    /// For each key (a row of which the key columns count) the whole row as it is now, or `None`.
+    /// For each key (a row of which the key columns count) the whole row as it is now, or `None`. The read must see the
+    /// transactions `after`: one that misses some is older than what the stream told, and takes a row for gone that is
+    /// there.
     fn fetch(
         &self,
         schema: Arc<TableSchema>,
         keys: Vec<Row>,
+        after: Vec<u32>,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<Option<Row>>, Reason>> + Send + '_>>;
 }
 
@@ -51,6 +55,8 @@ pub(super) struct Shared<S> {
     pub(super) reports: mpsc::UnboundedSender<Reported>,
     /// The names under which lanes raise reasons about their own tables.
     pub(super) objects: Mutex<HashSet<String>>,
+    /// The transactions that readers of the source may not see yet.
+    pub(super) unseen: Unseen,
 }
 
 /// Keys that are read from the source at once. Whole rows come back.
@@ -161,12 +167,17 @@ impl<S: Sink> Lane<S> {
     async fn carry_out(&mut self, job: Job) -> Result<(), (Vec<Reason>, Option<Rest>)> {
         self.prepare().await.map_err(|reasons| (reasons, None))?;
         let Job { items, permits, .. } = job;
-        let after = items.iter().rposition(|item| matches!(item.what, What::Truncate)).map_or(0, |at| at + 1);
+        let empties = |item: &Item| matches!(item.what, What::Truncate | What::Empty);
+        let after = items.iter().rposition(empties).map_or(0, |at| at + 1);
         let truncates = after > 0;
+        let mut sweep = None;
         let mut collapsed = Collapsed::new(self.schema.clone(), items.len() - after);
         for Item { commit_lsn, what, .. } in items.into_iter().skip(after) {
-            if let What::Change(change) = what {
-                collapsed.apply(commit_lsn, change);
+            match what {
+                What::Change(change) => collapsed.apply(commit_lsn, change),
+                What::Copied(row) => collapsed.copy(commit_lsn, row),
+                What::Sweep(before) => sweep = sweep.max(Some(before)),
+                What::Truncate | What::Empty | What::Wanted(_) => {}
             }
         }
         let incomplete = collapsed.incomplete();
@@ -174,13 +185,20 @@ impl<S: Sink> Lane<S> {
             collapsed.complete(self.fetch(incomplete).await.map_err(|reason| (vec![reason], None))?);
         }
         if truncates {
-            self.truncate().await.map_err(|reason| (vec![reason], None))?;
+            self.remove(|| self.shared.sink.truncate(&self.schema)).await.map_err(|reason| (vec![reason], None))?;
         }
         let deletes = self.shared.sink.deletes(&self.schema);
         let loads = collapsed.into_loads(deletes).into_iter();
         let loads = loads.map(|load| (self.shared.sink.ticket(&load.schema), load)).collect();
         let outcome = self.load_all(loads).await;
-        outcome.map_err(|(reason, loads)| (vec![reason], Some(Rest { loads, hold: Hold::Blocks(permits) })))
+        outcome.map_err(|(reason, loads)| (vec![reason], Some(Rest { loads, hold: Hold::Blocks(permits) })))?;
+        if let Some(before) = sweep {
+            // Last, so that a row that the batch renews is not taken for an old one.
+            self.remove(|| self.shared.sink.sweep(&self.schema, before))
+                .await
+                .map_err(|reason| (vec![reason], None))?;
+        }
+        Ok(())
     }
 
     fn count(&self, items: &[Item]) -> u64 {
@@ -191,6 +209,7 @@ impl<S: Sink> Lane<S> {
                 What::Change(Change::Update { .. }) => 1,
                 What::Change(Change::Delete { .. }) => 2,
                 What::Truncate => 3,
+                What::Copied(_) | What::Empty | What::Sweep(_) | What::Wanted(_) => continue,
             };
             counts[at] += 1;
         }
@@ -232,7 +251,8 @@ impl<S: Sink> Lane<S> {
     async fn fetch_some(&self, keys: &[Row]) -> Result<Vec<Option<Row>>, Reason> {
         let mut attempt = 0;
         loop {
-            let reason = match self.shared.values.fetch(self.schema.clone(), keys.to_vec()).await {
+            let after = self.shared.unseen.list();
+            let reason = match self.shared.values.fetch(self.schema.clone(), keys.to_vec(), after).await {
                 Ok(found) => {
                     if attempt > 0 {
                         self.shared.meter.clear(|reason| reason.object == self.object && reason.code == FETCH);
@@ -252,12 +272,15 @@ impl<S: Sink> Lane<S> {
         }
     }
 
-    async fn truncate(&self) -> Result<(), Reason> {
+    /// Has the sink remove rows, however long it takes. An error is a refusal.
+    async fn remove<F>(&self, remove: impl Fn() -> F) -> Result<(), Reason>
+    where
+        F: Future<Output = Result<(), LoadError>>,
+    {
         let mut attempt = 0;
         loop {
             self.shared.gate().await;
-            let outcome = self.shared.sink.truncate(&self.schema).await;
-            match outcome {
+            match remove().await {
                 Ok(()) => {
                     self.shared.succeeded(&self.schema);
                     return Ok(());

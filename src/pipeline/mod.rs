@@ -12,6 +12,7 @@ mod acks;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod collapse;
+mod copy;
 mod core;
 mod lane;
 mod retry;
@@ -22,6 +23,7 @@ mod worker;
 
 pub(crate) use retry::pause;
 
+pub use copy::{CopyEvent, CopyRequest, Opened, StoreToken};
 pub use worker::{MissingValues, Pipeline, Progress};
 
 /// When a flush unit is closed.

@@ -18,14 +18,21 @@ pub(super) struct SchemaCache {
 }
 
 impl SchemaCache {
-    /// Takes in a schema for the changes that follow.
-    pub(super) fn learn(&mut self, schema: Arc<TableSchema>) {
-        if self.slot(schema.id).is_some_and(|slot| *self.slots[slot as usize] == *schema) {
-            return;
+    /// Takes in a schema for the changes that follow. Returns the one it replaces, if it is another.
+    pub(super) fn learn(&mut self, schema: Arc<TableSchema>) -> Option<Arc<TableSchema>> {
+        let before = self.current(schema.id).cloned();
+        if before.as_ref().is_some_and(|before| *before == schema) {
+            return None;
         }
         self.last = None;
         self.current.insert(schema.id, self.slots.len() as u32);
         self.slots.push(schema);
+        before
+    }
+
+    /// A table's current schema; `None` if it was never told.
+    pub(super) fn current(&self, table: TableId) -> Option<&Arc<TableSchema>> {
+        self.current.get(&table).map(|slot| &self.slots[*slot as usize])
     }
 
     /// The slot of a table's current schema; `None` if it was never told.

@@ -231,6 +231,10 @@ impl Sink for Faulty {
         held.tables.get_mut(&schema.id.0).unwrap().clear();
         outcome
     }
+
+    async fn sweep(&self, schema: &TableSchema, _: Lsn) -> Result<(), LoadError> {
+        panic!("{} is not copied again", schema.name)
+    }
 }
 
 fn disjoint(a: &Load, b: &Load) -> bool {
@@ -244,6 +248,7 @@ impl MissingValues for NothingMissing {
         &self,
         _: Arc<TableSchema>,
         keys: Vec<Row>,
+        _: Vec<u32>,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<Option<Row>>, Reason>> + Send + '_>> {
         panic!("asked for {} rows although every row is whole", keys.len())
     }

@@ -1,19 +1,20 @@
 //! The shell around the core: channels, timers, lanes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Options;
-use super::core::{Action, Core, Job, Report};
+use super::core::{Action, Core, Job, Report, What};
 pub use super::lane::MissingValues;
 use super::lane::{Lane, Message, Reported, Shared};
 use super::retry::{Breaker, now};
+use super::{CopyEvent, CopyRequest, Options};
 use crate::failpoint;
 use crate::model::{Block, Budget, Lsn, TableId, TableSchema};
 use crate::sink::Sink;
+use crate::snapshot::Unseen;
 use crate::status::PipelineMeter;
 
 /// Which positions are reached.
@@ -32,7 +33,12 @@ pub struct Pipeline {
     control: mpsc::Sender<Control>,
     progress: watch::Receiver<Progress>,
     replay: watch::Receiver<bool>,
+    copies: Mutex<Option<mpsc::UnboundedReceiver<CopyEvent>>>,
+    unseen: Unseen,
 }
+
+/// What is noted of one table that is being copied may take this part of the budget.
+const NOTED_PART: usize = 8;
 
 #[derive(Debug)]
 enum Control {
@@ -40,6 +46,7 @@ enum Control {
     Attach { blocks: mpsc::Receiver<Block>, answer: oneshot::Sender<Lsn> },
     Drain(oneshot::Sender<bool>),
     Options(Options),
+    Copy(CopyRequest),
 }
 
 impl Pipeline {
@@ -55,9 +62,12 @@ impl Pipeline {
         let (reports, reported) = mpsc::unbounded_channel();
         let (progress, seen) = watch::channel(Progress::default());
         let (replay, replay_seen) = watch::channel(false);
+        let (copies, copies_told) = mpsc::unbounded_channel();
         let breaker = Mutex::new(Breaker::default());
+        let core = Core::new(options, budget.total() / NOTED_PART);
+        let unseen = core.unseen();
         let worker = Worker {
-            core: Core::new(options),
+            core,
             shared: Arc::new(Shared {
                 sink,
                 values,
@@ -66,7 +76,9 @@ impl Pipeline {
                 meter,
                 reports,
                 objects: Mutex::default(),
+                unseen: unseen.clone(),
             }),
+            copies,
             lanes: HashMap::default(),
             controls,
             reported,
@@ -79,7 +91,22 @@ impl Pipeline {
             starving: budget.waiting(),
         };
         tokio::spawn(worker.run());
-        Pipeline { control, progress: seen, replay: replay_seen }
+        Pipeline { control, progress: seen, replay: replay_seen, copies: Mutex::new(Some(copies_told)), unseen }
+    }
+
+    /// Steers the copy of a table. Requests take effect in their order.
+    pub async fn copy(&self, request: CopyRequest) {
+        self.tell(Control::Copy(request)).await;
+    }
+
+    /// What is told of copies. Can be taken once.
+    pub fn copy_events(&self) -> Option<mpsc::UnboundedReceiver<CopyEvent>> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The transactions that readers of the source may not see yet.
+    pub fn unseen(&self) -> Unseen {
+        self.unseen.clone()
     }
 
     /// Makes the targets of these tables ready, before rows of theirs come.
@@ -150,6 +177,7 @@ struct Worker<S> {
     lost_rows: u64,
     progress: watch::Sender<Progress>,
     replay: watch::Sender<bool>,
+    copies: mpsc::UnboundedSender<CopyEvent>,
     starving: watch::Receiver<u32>,
 }
 
@@ -233,12 +261,42 @@ impl<S: Sink> Worker<S> {
                 self.draining.push(answer);
             }
             Control::Options(options) => self.core.set_options(options),
+            Control::Copy(request) => self.copy(request, now, actions),
         }
+    }
+
+    fn copy(&mut self, request: CopyRequest, now: std::time::Instant, actions: &mut Vec<Action>) {
+        let core = &mut self.core;
+        // Whoever waits for an answer may have stopped waiting.
+        match request {
+            CopyRequest::Begin { table, phase, complete, wanted } => {
+                core.begin_copy(table, phase, complete, wanted, actions);
+            }
+            CopyRequest::Open { window, schema, as_of, wanted, answer } => {
+                _ = answer.send(core.open_window(window, &schema, as_of, wanted, actions));
+            }
+            CopyRequest::Check { window, sees, position, answer } => {
+                _ = answer.send(core.check(window, sees, position));
+            }
+            CopyRequest::Piece { window, rows, permit, bytes } => core.piece(window, rows, permit, bytes),
+            CopyRequest::End { window } => core.end_window(window),
+            CopyRequest::Abort { window } => core.abort_window(window),
+            CopyRequest::BlocksDone { table, complete } => core.blocks_done(table, complete, actions),
+            CopyRequest::Sweep { schema, before } => core.remove(schema, What::Sweep(before), actions),
+            CopyRequest::Empty { schema } => core.remove(schema, What::Empty, actions),
+            CopyRequest::Finish { table, answer } => _ = answer.send(core.finish_copy(table)),
+            CopyRequest::Cancel { table } => core.cancel_copy(table),
+            CopyRequest::Stored { token } => core.stored(token),
+        }
+        core.copies_go_on(now, actions);
+        core.tick(now, actions);
     }
 
     fn perform(&mut self, action: Action) {
         match action {
             Action::Dispatch(job) => self.dispatch(job),
+            // An error means that the engine does not copy.
+            Action::Tell(event) => drop(self.copies.send(event)),
             Action::Durable(end) => {
                 self.shared.meter.durable(end.lsn, end.commit_micros);
                 self.progress.send_modify(|progress| {
@@ -291,11 +349,13 @@ impl<S: Sink> Worker<S> {
     fn replay_all(&mut self) {
         let forgotten = std::mem::take(&mut self.lost_rows) + self.core.open_rows();
         self.shared.meter.rows_settled(forgotten);
-        for table in self.core.replay() {
+        let mut actions = Vec::new();
+        for table in self.core.replay(&mut actions) {
             if let Some(lane) = self.lanes.get(&table) {
                 drop(lane.send(Message::Resume));
             }
         }
+        actions.into_iter().for_each(|action| self.perform(action));
         self.replay.send_replace(false);
     }
 }

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::model::{EachRow, Load, Reason, TableSchema};
+use crate::model::{EachRow, Load, Lsn, Reason, TableSchema};
 
 pub mod starrocks;
 
@@ -97,6 +97,13 @@ pub trait Sink: Send + Sync + 'static {
     /// # Errors
     /// As [`Sink::load`], except `Unknown`: asking again is harmless.
     fn truncate(&self, schema: &TableSchema) -> impl Future<Output = Result<(), LoadError>> + Send;
+
+    /// Removes the rows of a table whose version (the commit position they came with) is older than `before` or
+    /// unknown, as deletes of this table do: for good, or by marking them. Idempotent.
+    ///
+    /// # Errors
+    /// As [`Sink::truncate`]; `Refused` if the target does not keep versions.
+    fn sweep(&self, schema: &TableSchema, before: Lsn) -> impl Future<Output = Result<(), LoadError>> + Send;
 }
 
 /// A column that cannot be compared.

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::{Lsn, Reason, Row, TableSchema, Visibility};
 
@@ -44,7 +45,8 @@ pub struct BlockRange {
 pub enum Part {
     /// All rows in these blocks.
     Blocks(BlockRange),
-    /// The rows under these keys (rows of which the key columns count), wherever they lie.
+    /// The rows under these keys, wherever they lie. Each is a key row ([`Row::only`]): the columns of
+    /// [`TableSchema::key`] alone, in that order.
     Keys(Arc<[Row]>),
 }
 
@@ -69,12 +71,19 @@ pub struct Piece {
 /// Why a part was not read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadError {
-    /// The storage was rewritten, emptied or dropped: its blocks mean nothing any more.
+    /// The storage was rewritten, emptied or dropped: its blocks mean nothing any more. For [`Part::Keys`]: that
+    /// happened after the moment of the read, which may have hidden rows from it; begin anew.
     Rewritten,
     /// The table no longer has the columns of the schema.
     Columns,
     /// The connection or the server failed, or something a person must see to.
     Failed(Reason),
+}
+
+impl From<Reason> for ReadError {
+    fn from(reason: Reason) -> ReadError {
+        ReadError::Failed(reason)
+    }
 }
 
 /// Opens connections for reading parts.
@@ -101,6 +110,13 @@ pub trait ChunkReader: Send + Sync + 'static {
     /// A [`Reason`] if the source cannot be asked.
     fn visibility(&self) -> impl Future<Output = Result<Visibility, Reason>> + Send;
 
+    /// How far the replicas of the source that follow it physically are behind, the furthest of them; `None` if there
+    /// are none, or the role may not see it.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the source cannot be asked.
+    fn replica_lag(&self) -> impl Future<Output = Result<Option<Duration>, Reason>> + Send;
+
     /// Makes the log move, so that a stream that waits at its end tells a newer position soon: on an idle source the
     /// last bytes of the log may lie unflushed for as long as nobody commits.
     ///
@@ -112,6 +128,10 @@ pub trait ChunkReader: Send + Sync + 'static {
 /// Reads parts, one at a time: [`begin`](ChunkConnection::begin), as often as wanted, then
 /// [`read`](ChunkConnection::read), [`next`](ChunkConnection::next) until `None`. A connection that returned an error
 /// other than `Rewritten` or `Columns` is thrown away. Dropping it at any point ends its transaction.
+///
+/// From `begin` on until the last `next` (or the next `begin`, or `give_up`) the source keeps dead rows and holds a lock
+/// that a change of the table's definition waits for, and the server cannot end that by itself while it waits for us
+/// to read. So whoever cannot go on reading, for want of memory for one, gives the part up.
 pub trait ChunkConnection: Send + 'static {
     /// Begins a transaction under one snapshot; ends the one before, if there is one.
     ///

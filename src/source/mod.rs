@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::checkpoint::{Checkpoint, Store};
+use crate::checkpoint::{Checkpoint, CopyStore, Store};
 use crate::model::{Block, Budget, EachRow, Lsn, Reason, Row, TableSchema};
 
 mod chunks;
@@ -29,6 +29,13 @@ pub struct Ready {
     pub tables: Vec<Arc<TableSchema>>,
     /// Whether an operator paused the pipeline before the restart.
     pub paused: bool,
+    /// Whether an operator paused the copy of existing rows before the restart.
+    pub copy_paused: bool,
+    /// Whether the pipeline starts for the first time, or was made to start anew: what was copied before it does not
+    /// count.
+    pub first: bool,
+    /// Transactions before `start` that readers may not have seen when it was stored.
+    pub unseen: Vec<u32>,
     /// Why single tables are left out, until a person has cured it and setup is done again. The others go on.
     pub refused: Vec<Reason>,
     /// What a person should know, one sentence each (existing rows are not copied, for one).
@@ -54,6 +61,10 @@ pub struct Ends {
 pub trait Source: Send + Sync + 'static {
     /// Where its checkpoint is kept.
     type Checkpoints: Store;
+    /// Reads existing rows.
+    type Chunks: ChunkReader;
+    /// Where the progress of copies is kept.
+    type Copies: CopyStore;
 
     /// Checks everything the stream needs and makes what is missing. Idempotent. Never drops anything.
     ///
@@ -63,6 +74,12 @@ pub trait Source: Send + Sync + 'static {
 
     /// The store of this pipeline's checkpoint. Usable after a first successful `setup`.
     fn checkpoints(&self) -> Arc<Self::Checkpoints>;
+
+    /// The reader of existing rows. Usable after a first successful `setup`.
+    fn chunks(&self) -> Arc<Self::Chunks>;
+
+    /// The store of copies' progress. Usable after a first successful `setup`.
+    fn copies(&self) -> Arc<Self::Copies>;
 
     /// The checkpoint to store for a position, with the identities (system, slot, publication) that the last
     /// successful `setup` saw. `None` before that.
@@ -75,7 +92,8 @@ pub trait Source: Send + Sync + 'static {
     fn stream(&self, from: Lsn, ends: Ends) -> impl Future<Output = Result<(), Reason>> + Send;
 
     /// Reads rows as they are now by key: for each of `keys` (rows of which the key columns count), the whole row in
-    /// the columns of `schema`, or `None` if there is no such row.
+    /// the columns of `schema`, or `None` if there is no such row. The read sees the transactions `after`: a commit is
+    /// told by the stream before it is visible, and a read that misses it would be older than what was told.
     ///
     /// # Errors
     /// A [`Reason`] if the source cannot be asked.
@@ -83,6 +101,7 @@ pub trait Source: Send + Sync + 'static {
         &self,
         schema: Arc<TableSchema>,
         keys: Vec<Row>,
+        after: Vec<u32>,
     ) -> impl Future<Output = Result<Vec<Option<Row>>, Reason>> + Send;
 }
 

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::reasons::Reasons;
-use super::{SlotHealth, Snapshot, TableSnapshot, ValuesChanged};
+use super::{CopyNumbers, CopyPhase, SlotHealth, Snapshot, TableSnapshot, ValuesChanged};
 use crate::model::{Budget, Lsn, Reason, Stage, TableName, TableState};
 
 /// Declares a group of plain counters and gauges.
@@ -40,6 +40,7 @@ struct Table {
     target: String,
     state: AtomicU8,
     numbers: TableNumbers,
+    copy: Mutex<Option<CopyNumbers>>,
 }
 
 #[derive(Debug)]
@@ -52,6 +53,7 @@ struct Shared {
     stage: AtomicU8,
     stage_detail: Mutex<String>,
     paused: AtomicBool,
+    copy_paused: AtomicBool,
     source_connected: AtomicBool,
     sink_reachable: AtomicBool,
     breaker_open: AtomicBool,
@@ -144,6 +146,7 @@ impl Status {
             stage: AtomicU8::new(Stage::Init as u8),
             stage_detail: Mutex::default(),
             paused: AtomicBool::new(false),
+            copy_paused: AtomicBool::new(false),
             source_connected: AtomicBool::new(false),
             sink_reachable: AtomicBool::new(false),
             breaker_open: AtomicBool::new(false),
@@ -197,6 +200,7 @@ impl Status {
             stage: self.stage(),
             stage_detail: lock(&s.stage_detail).clone(),
             paused: s.paused.load(Acquire),
+            copy_paused: s.copy_paused.load(Acquire),
             generation: engine.generation.load(Relaxed),
             heartbeat_micros: engine.heartbeat_micros.load(Relaxed),
             source_connected: s.source_connected.load(Acquire),
@@ -238,12 +242,31 @@ impl Status {
 }
 
 impl Table {
+    fn new(target: &str) -> Self {
+        Table {
+            target: target.to_owned(),
+            state: AtomicU8::new(TableState::Pending as u8),
+            numbers: TableNumbers::default(),
+            copy: Mutex::default(),
+        }
+    }
+
+    /// What the lane says, and where its changes flow, what the copy says.
+    fn state(&self, copy: Option<&CopyNumbers>) -> TableState {
+        match (TableState::ALL[usize::from(self.state.load(Acquire))], copy.map(|copy| copy.phase)) {
+            (TableState::Streaming, Some(CopyPhase::Waiting | CopyPhase::Copying)) => TableState::Copying,
+            (TableState::Streaming, Some(CopyPhase::Repairing)) => TableState::Repairing,
+            (state, _) => state,
+        }
+    }
+
     fn snapshot(&self, name: &TableName, values_changed: ValuesChanged) -> TableSnapshot {
         let n = &self.numbers;
+        let copy = *lock(&self.copy);
         TableSnapshot {
             name: name.clone(),
             target: self.target.clone(),
-            state: TableState::ALL[usize::from(self.state.load(Acquire))],
+            state: self.state(copy.as_ref()),
             inserted: n.inserted.load(Relaxed),
             updated: n.updated.load(Relaxed),
             deleted: n.deleted.load(Relaxed),
@@ -252,6 +275,7 @@ impl Table {
             rows_loaded: n.rows_loaded.load(Relaxed),
             durable_lsn: Lsn(n.durable.load(Relaxed)),
             last_load_micros: n.last_load_micros.load(Relaxed),
+            copy,
             values_changed,
         }
     }
@@ -269,6 +293,36 @@ impl EngineMeter {
     pub fn paused(&self, paused: bool) {
         self.0.paused.store(paused, Release);
         self.0.notify();
+    }
+
+    /// Sets whether the copy of existing rows is paused.
+    pub fn copy_paused(&self, paused: bool) {
+        self.0.copy_paused.store(paused, Release);
+        self.0.notify();
+    }
+
+    /// How far a table's copy is; makes the table's entry if there is none.
+    pub fn copy(&self, name: &TableName, target: &str, numbers: CopyNumbers) {
+        let table = lock(&self.0.tables).entry(name.clone()).or_insert_with(|| Arc::new(Table::new(target))).clone();
+        let before = lock(&table.copy).replace(numbers);
+        if before.map(|before| before.phase) != Some(numbers.phase) {
+            self.0.notify();
+        }
+    }
+
+    /// The slot as the source last saw it.
+    pub fn slot_health(&self) -> Option<SlotHealth> {
+        lock(&self.0.slot_health).clone()
+    }
+
+    /// End of the last complete transaction received, or the last idle position.
+    pub fn received(&self) -> Lsn {
+        Lsn(self.0.flow.received.load(Relaxed))
+    }
+
+    /// Whether calls to the sink pause after failures in a row.
+    pub fn breaker_open(&self) -> bool {
+        self.0.breaker_open.load(Relaxed)
     }
 
     /// Counts an accepted command that changed something; the new generation.
@@ -383,16 +437,7 @@ impl PipelineMeter {
 
     /// The meter of a table; makes its entry if there is none.
     pub fn table(&self, name: &TableName, target: &str) -> TableMeter {
-        let table = lock(&self.0.tables)
-            .entry(name.clone())
-            .or_insert_with(|| {
-                Arc::new(Table {
-                    target: target.to_owned(),
-                    state: AtomicU8::new(TableState::Pending as u8),
-                    numbers: TableNumbers::default(),
-                })
-            })
-            .clone();
+        let table = lock(&self.0.tables).entry(name.clone()).or_insert_with(|| Arc::new(Table::new(target))).clone();
         TableMeter { table, shared: self.0.clone() }
     }
 

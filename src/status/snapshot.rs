@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::ActiveReason;
+use super::{ActiveReason, CopyNumbers};
 use crate::model::{Lsn, Stage, TableName, TableState};
 
 /// Everything at about one moment. Times are microseconds since 1970-01-01 UTC, 0 if it never happened.
@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub stage_detail: String,
     /// Whether reading is paused by a command.
     pub paused: bool,
+    /// Whether the copy of existing rows is paused by a command.
+    pub copy_paused: bool,
     /// Grows with every accepted command that changed something.
     pub generation: u64,
     /// Time of the last sign of life of the engine's loop.
@@ -140,6 +142,8 @@ pub struct TableSnapshot {
     pub durable_lsn: Lsn,
     /// Time of the last accepted load.
     pub last_load_micros: u64,
+    /// The copy of its existing rows, if there is or was one.
+    pub copy: Option<CopyNumbers>,
     /// Values loaded as something else.
     pub values_changed: ValuesChanged,
 }

@@ -7,6 +7,7 @@ mod rows;
 mod shutdown;
 mod sink;
 mod slots;
+mod snapshot;
 mod types;
 mod verify;
 mod world;

@@ -172,8 +172,14 @@ async fn few_rights_suffice_and_only_listed_statements_write() {
     };
     let statements: Vec<String> = ours.iter().filter_map(statement).filter(|text| !text.is_empty()).collect();
     assert!(statements.len() > 10, "the log was read: {ours:?}");
-    let reads = ["SELECT", "SET ", "BEGIN", "COMMIT", "SHOW", "IDENTIFY_SYSTEM", "START_REPLICATION"];
-    let writes = ["CREATE SCHEMA", "CREATE TABLE \"sluicegate\".checkpoints", "COMMENT ON TABLE", "WITH durable AS"];
+    let reads = ["SELECT", "SET ", "BEGIN", "COMMIT", "SHOW", "IDENTIFY_SYSTEM", "START_REPLICATION", "COPY (SELECT"];
+    let writes = [
+        "CREATE SCHEMA",
+        "CREATE TABLE \"sluicegate\".checkpoints",
+        "CREATE TABLE IF NOT EXISTS \"sluicegate\".snapshot_",
+        "COMMENT ON TABLE",
+        "WITH durable AS",
+    ];
     for statement in &statements {
         let listed = reads.iter().chain(&writes).any(|start| statement.starts_with(start));
         assert!(listed, "a statement that is not listed: {statement}");

@@ -220,7 +220,7 @@ async fn every_type_arrives_in_the_shape_that_settings_choose() {
     }
     let found = world.target("SELECT id, n, j, a, d, s, hex(b), ts, c FROM shop.t WHERE id < 3 ORDER BY id").await;
     let want = [
-        r#"1 1.500000000 {"a": 2, "b": 1.10} [1,null,3] [1.25] ["a,b","x"y",null] 00FF ["2023-12-31 22:00:00"] 1"#,
+        r#"1 1.500000000 {"a": 2, "b": 1.10} [1,null,3] [1.25] ["a,b","x\"y",null] 00FF ["2023-12-31 22:00:00"] 1"#,
         "2 0.000000000 1 [] NULL []  NULL 2",
     ];
     assert_eq!(found, want);

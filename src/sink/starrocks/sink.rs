@@ -25,7 +25,7 @@ use super::reasons::{self, Code};
 use super::sql::Sql;
 use super::stream_load::{Replied, Submission, Unanswered, Wire, told};
 use super::verdict::Verdict;
-use crate::model::{Class, Load, Reason, TableId, TableSchema};
+use crate::model::{Class, Load, Lsn, Reason, TableId, TableSchema};
 use crate::sink::{Deletes, Fate, LoadError, Loaded, Sink, Ticket};
 use crate::status::SinkMeter;
 
@@ -136,7 +136,7 @@ impl StarRocks {
         format!("/api/{database}/{}/_stream_load", utf8_percent_encode(table, SEGMENT))
     }
 
-    fn plan(&self, schema: &TableSchema) -> Option<Arc<Plan>> {
+    pub(super) fn plan(&self, schema: &TableSchema) -> Option<Arc<Plan>> {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         let prepared = tables
             .get(&schema.id)?
@@ -376,6 +376,10 @@ impl Sink for StarRocks {
 
     async fn truncate(&self, schema: &TableSchema) -> Result<(), LoadError> {
         self.truncate_table(schema).await
+    }
+
+    async fn sweep(&self, schema: &TableSchema, before: Lsn) -> Result<(), LoadError> {
+        self.sweep_table(schema, before).await
     }
 }
 

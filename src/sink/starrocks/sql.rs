@@ -174,7 +174,15 @@ impl Sql {
     /// # Errors
     /// [`SqlError`].
     pub(super) async fn run(&mut self, statement: &str) -> Result<(), SqlError> {
-        limited(STATEMENT_TIME, self.conn.query_drop(statement)).await
+        self.run_within(STATEMENT_TIME, statement).await
+    }
+
+    /// Runs a statement that may take long, whose result does not matter.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub(super) async fn run_within(&mut self, limit: Duration, statement: &str) -> Result<(), SqlError> {
+        limited(limit, self.conn.query_drop(statement)).await
     }
 }
 

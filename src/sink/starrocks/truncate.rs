@@ -1,43 +1,69 @@
-//! Removing all rows of a table, once.
+//! Removing all rows of a table, or those that are older than a version, once.
 //!
-//! A TRUNCATE whose answer was lost, or whose process was killed, may still be at work in the server and would empty
-//! the table again after newer rows are in. So before each TRUNCATE an earlier one of the same table is looked for.
-//! Not here: when a table is truncated (`pipeline`). Start at [`StarRocks::truncate_table`].
+//! A statement whose answer was lost, or whose process was killed, may still be at work in the server and would remove
+//! newer rows when it takes effect: a DELETE or UPDATE removes the keys that it found at its start. So before each an
+//! earlier one of the same table is looked for. Not here: when rows are removed (`pipeline`). Start at
+//! [`StarRocks::truncate_table`] and [`StarRocks::sweep_table`].
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
 use super::ddl;
+use super::plan::Audit;
 use super::reasons::Code;
 use super::sink::{LOOK_AGAIN, StarRocks, by_class};
 use super::sql::{Record, Sql};
-use crate::model::TableSchema;
+use crate::model::{Lsn, TableSchema};
 use crate::sink::LoadError;
 
-/// How long an earlier TRUNCATE may take to end after it was told to, within one call.
+/// How long a statement may take: as long as the server lets one by default that changes rows (`insert_timeout`).
+const STATEMENT_TIME: Duration = Duration::from_secs(4 * 3600);
+/// How long an earlier statement may take to end after it was told to, within one call.
 const END_PATIENCE: Duration = Duration::from_secs(20);
 
 impl StarRocks {
-    /// Ends an earlier TRUNCATE of the table by `KILL`, waits until it is no longer listed, and then truncates.
+    /// Removes all rows.
+    pub(super) async fn truncate_table(&self, schema: &TableSchema) -> Result<(), LoadError> {
+        let statement = format!("TRUNCATE TABLE {}", ddl::table(&self.options.database, &schema.target));
+        self.run_alone(schema, &statement, "truncating the target table").await
+    }
+
+    /// Removes the rows with a version below `before` or without one, as the table's deletes do. The version is kept
+    /// in an audit column; without those there is nothing to go by.
+    pub(super) async fn sweep_table(&self, schema: &TableSchema, before: Lsn) -> Result<(), LoadError> {
+        let object = schema.name.to_string();
+        let Some(plan) = self.plan(schema) else {
+            let message = "the target was not made ready for this schema of the table";
+            return Err(LoadError::Retry(Code::NotPrepared.reason(object, message)));
+        };
+        let Some(audit) = &plan.audit else {
+            let message = "the target keeps no versions, so its rows of before the copy cannot be told from others";
+            return Err(LoadError::Refused(Code::Schema.waiting(object, message)));
+        };
+        let table = ddl::table(&self.options.database, &schema.target);
+        let statement = sweep(&table, audit, plan.hard_deletes, before);
+        self.run_alone(schema, &statement, "removing rows that the source does not have from the target table").await
+    }
+
+    /// Ends an earlier run of the statement by `KILL`, waits until it is no longer listed, and then runs it.
     ///
     /// That is the best there is, and no proof: a frontend lists its own connections only (another may answer now than
-    /// before), it does not list what it carries out for another frontend, and `KILL` does not undo a TRUNCATE that is
-    /// about to take effect. If the server does not let us list, it is done without.
-    pub(super) async fn truncate_table(&self, schema: &TableSchema) -> Result<(), LoadError> {
+    /// before), it does not list what it carries out for another frontend, and `KILL` does not undo a statement that
+    /// is about to take effect. If the server does not let us list, it is done without.
+    async fn run_alone(&self, schema: &TableSchema, statement: &str, doing: &str) -> Result<(), LoadError> {
         let object = schema.name.to_string();
-        let statement = format!("TRUNCATE TABLE {}", ddl::table(&self.options.database, &schema.target));
         let mut sql = Sql::connect(&self.options).await.map_err(by_class)?;
         let deadline = Instant::now() + END_PATIENCE;
-        while self.end_earlier(&mut sql, &statement).await {
+        while self.end_earlier(&mut sql, statement).await {
             if Instant::now() >= deadline {
-                let message = "an earlier TRUNCATE of the target table does not end";
+                let message = format!("{doing}: an earlier try does not end");
                 return Err(LoadError::Retry(Code::Sql.reason(object, message)));
             }
             sleep(LOOK_AGAIN).await;
         }
-        let done = sql.run(&statement).await;
-        done.map_err(|error| by_class(error.reason(&self.options, &object, "truncating the target table")))
+        let done = sql.run_within(STATEMENT_TIME, statement).await;
+        done.map_err(|error| by_class(error.reason(&self.options, &object, doing)))
     }
 
     /// Whether the statement was still running elsewhere; it was told to end then.
@@ -46,19 +72,35 @@ impl StarRocks {
         let listed = match sql.rows("SHOW FULL PROCESSLIST").await {
             Ok(listed) => listed,
             Err(error) => {
-                tracing::debug!(%error, "an earlier TRUNCATE could not be looked for");
+                tracing::debug!(%error, "an earlier try could not be looked for");
                 return false;
             }
         };
         let earlier = running(&listed, statement, &self.options.user);
         for id in &earlier {
-            tracing::warn!(statement, id, "ending a TRUNCATE whose outcome nobody waits for any more");
+            tracing::warn!(statement, id, "ending a statement whose outcome nobody waits for any more");
             if let Err(error) = sql.run(&format!("KILL {id}")).await {
-                tracing::debug!(%error, id, "the TRUNCATE could not be told to end");
+                tracing::debug!(%error, id, "the statement could not be told to end");
             }
         }
         !earlier.is_empty()
     }
+}
+
+/// Deletes rows, or marks them as deleted with the version they were looked for by.
+fn sweep(table: &str, audit: &Audit, hard: bool, before: Lsn) -> String {
+    let Audit { op_type, is_deleted, synced_at, cdc_version } = audit;
+    let [op_type, is_deleted, synced_at, cdc_version] =
+        [op_type, is_deleted, synced_at, cdc_version].map(|n| ddl::name(n));
+    let Lsn(before) = before;
+    let old = format!("({cdc_version} < {before} OR {cdc_version} IS NULL)");
+    if hard {
+        return format!("DELETE FROM {table} WHERE {old}");
+    }
+    format!(
+        "UPDATE {table} SET {op_type} = 2, {is_deleted} = true, {synced_at} = utc_timestamp(), {cdc_version} = {before} \
+         WHERE {old} AND ({is_deleted} = false OR {is_deleted} IS NULL)"
+    )
 }
 
 /// The connections that run the statement for this user. An idle one may still be listed with its last statement.
@@ -74,6 +116,17 @@ fn running(listed: &[Record], statement: &str, user: &str) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_rows_are_deleted_or_marked() {
+        let [op_type, is_deleted, synced_at, cdc_version] = ["op", "gone", "at", "version"].map(str::to_owned);
+        let audit = Audit { op_type, is_deleted, synced_at, cdc_version };
+        let old = "(`version` < 7 OR `version` IS NULL)";
+        assert_eq!(sweep("`d`.`t`", &audit, true, Lsn(7)), format!("DELETE FROM `d`.`t` WHERE {old}"));
+        let marked = "UPDATE `d`.`t` SET `op` = 2, `gone` = true, `at` = utc_timestamp(), `version` = 7";
+        let want = format!("{marked} WHERE {old} AND (`gone` = false OR `gone` IS NULL)");
+        assert_eq!(sweep("`d`.`t`", &audit, false, Lsn(7)), want);
+    }
 
     #[test]
     fn only_our_running_truncate_of_the_table_is_ended() {

@@ -74,7 +74,14 @@ pub(super) struct Leaf {
     pub(super) name: TableName,
     pub(super) kind: Kind,
     pub(super) identity: Identity,
+    pub(super) persistence: Persistence,
     pub(super) owned: bool,
+    /// We may use its schema.
+    pub(super) usage: bool,
+    /// We may read all of it by itself; a right on the table above does not reach that far.
+    pub(super) select: bool,
+    /// Row security hides rows from us.
+    pub(super) row_security: bool,
     /// Rows as last counted by the server; negative if never.
     pub(super) rows: f32,
     pub(super) indexes: Vec<Index>,
@@ -164,7 +171,9 @@ const INDEXES: &str = "
 
 const LEAVES: &str = "
     SELECT r.root, c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relreplident::text,
-           pg_catalog.pg_has_role(c.relowner, 'USAGE'), c.reltuples
+           pg_catalog.pg_has_role(c.relowner, 'USAGE'), c.reltuples, c.relpersistence::text,
+           pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT'),
+           pg_catalog.row_security_active(c.oid)
     FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r(root)
          CROSS JOIN LATERAL pg_catalog.pg_partition_tree(r.root::pg_catalog.regclass) t
          JOIN pg_catalog.pg_class c ON c.oid = t.relid
@@ -290,7 +299,11 @@ async fn leaves(client: &Client, roots: &[u32]) -> Result<HashMap<u32, Vec<Leaf>
             name: TableName { schema: row.get(2), name: row.get(3) },
             kind,
             identity: identity(row.get(5)),
+            persistence: persistence(row.get(8)),
             owned: row.get(6),
+            usage: row.get(9),
+            select: row.get(10),
+            row_security: row.get(11),
             rows: row.get(7),
             indexes: Vec::new(),
         });
@@ -298,28 +311,34 @@ async fn leaves(client: &Client, roots: &[u32]) -> Result<HashMap<u32, Vec<Leaf>
     Ok(leaves)
 }
 
+/// `None` for kinds that are of no use, and for a relation that was dropped while the catalog was read: the snapshot
+/// still has its row, and questions about rights, which look at the newest state, are answered with NULL.
 fn relation(row: &Row) -> Option<Relation> {
     Some(Relation {
         id: row.get(0),
         name: TableName { schema: row.get(1), name: row.get(2) },
         kind: kind(row.get(3))?,
-        persistence: match row.get(4) {
-            "u" => Persistence::Unlogged,
-            "t" => Persistence::Temporary,
-            _ => Persistence::Permanent,
-        },
+        persistence: persistence(row.get(4)),
         has_heirs: row.get(5),
         root: row.get(6),
         identity: identity(row.get(7)),
         owned: row.get(8),
-        usage: row.get(9),
-        select: row.get(10),
+        usage: row.get::<_, Option<bool>>(9)?,
+        select: row.get::<_, Option<bool>>(10)?,
         row_security: row.get(11),
         rows: row.get(12),
         columns: Vec::new(),
         indexes: Vec::new(),
         leaves: Vec::new(),
     })
+}
+
+fn persistence(relpersistence: &str) -> Persistence {
+    match relpersistence {
+        "u" => Persistence::Unlogged,
+        "t" => Persistence::Temporary,
+        _ => Persistence::Permanent,
+    }
 }
 
 fn kind(relkind: &str) -> Option<Kind> {

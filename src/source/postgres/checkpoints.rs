@@ -5,6 +5,7 @@
 //! little WAL, so it is the caller's to write seldom and never without news. Not here: whether a stored position
 //! still means the same (`resume`). Start at [`PgCheckpoints`].
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
@@ -18,9 +19,9 @@ use super::publication::Fingerprint;
 use super::quote::{identifier, literal};
 use super::resume::Incarnation;
 use super::sqlstate::query_reason;
-use super::{ConnectOptions, Options};
+use super::{ConnectOptions, Options, copies};
 use crate::checkpoint::{Checkpoint, FORMAT, Store};
-use crate::model::{Class, Lsn, Reason};
+use crate::model::{Class, Lsn, Reason, TableId};
 
 /// The longest that one exchange with the server may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -84,6 +85,14 @@ impl PgCheckpoints {
     /// A position with everything it rests on; `None` before the first successful setup.
     pub(super) fn at(&self, lsn: Lsn, paused: bool) -> Option<Checkpoint> {
         self.lineage().map(|lineage| resting_on(&lineage, lsn, paused))
+    }
+
+    /// From now on, no row of the table is missing in the target.
+    pub(super) fn complete(&self, table: TableId) {
+        let mut lineage = self.lineage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lineage) = &mut *lineage {
+            lineage.incomplete_tables.retain(|id| *id != table.0);
+        }
     }
 
     /// What the last successful setup found.
@@ -157,13 +166,14 @@ impl Store for PgCheckpoints {
         self.exchange(None).await
     }
 
-    /// Stores position and pause of `checkpoint`; what they rest on is taken from the last setup.
+    /// Stores position, switches and unseen transactions of `checkpoint`; what they rest on is taken from the last setup.
     async fn save(&self, checkpoint: &Checkpoint) -> Result<(), Reason> {
-        let Some(checkpoint) = self.at(checkpoint.lsn, checkpoint.paused) else {
+        let Some(resting) = self.at(checkpoint.lsn, checkpoint.paused) else {
             let message = "a checkpoint is to be stored before setup has succeeded";
             return Err(Reason::new("CHECKPOINT_INVALID", Class::Bug, &self.pipeline, message, "Report it."));
         };
-        self.exchange(Some(&checkpoint)).await.map(drop)
+        let (copy_paused, unseen) = (checkpoint.copy_paused, checkpoint.unseen.clone());
+        self.exchange(Some(&Checkpoint { copy_paused, unseen, ..resting })).await.map(drop)
     }
 }
 
@@ -178,6 +188,8 @@ pub(super) fn resting_on(lineage: &Lineage, lsn: Lsn, paused: bool) -> Checkpoin
         publication_fingerprint: lineage.fingerprint.to_string(),
         incomplete_tables: lineage.incomplete_tables.clone(),
         paused,
+        copy_paused: false,
+        unseen: Vec::new(),
     }
 }
 
@@ -198,9 +210,12 @@ async fn load(client: &Client, schema: &str, pipeline: &str) -> Result<Option<Ch
     if format > FORMAT {
         return Err(Failure::Reason(newer(pipeline, format)));
     }
+    // Columns that came later are read in a way that does without them.
     let statement = format!(
-        "SELECT lsn, slot, system_id, timeline, slot_incarnation, publication_fingerprint, incomplete_tables, paused \
-         FROM {} WHERE pipeline = $1",
+        "SELECT lsn, slot, system_id, timeline, slot_incarnation, publication_fingerprint, incomplete_tables, paused,
+                COALESCE((pg_catalog.to_jsonb(kept) ->> 'copy_paused')::boolean, false),
+                COALESCE(pg_catalog.to_jsonb(kept) ->> 'unseen', '')
+         FROM {} AS kept WHERE pipeline = $1",
         table(schema)
     );
     let row = client.query_opt(&statement, &[&pipeline]).await?;
@@ -213,6 +228,8 @@ async fn load(client: &Client, schema: &str, pipeline: &str) -> Result<Option<Ch
         publication_fingerprint: row.get(5),
         incomplete_tables: row.get(6),
         paused: row.get(7),
+        copy_paused: row.get(8),
+        unseen: row.get::<_, &str>(9).split(' ').filter_map(|xid| xid.parse().ok()).collect(),
     }))
 }
 
@@ -231,14 +248,16 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
     let statement = format!(
         "WITH durable AS (SELECT pg_catalog.set_config('synchronous_commit', 'local', true))
          INSERT INTO {} AS kept (pipeline, slot, lsn, system_id, timeline, slot_incarnation,
-                                 publication_fingerprint, incomplete_tables, paused, format, updated_at)
+                                 publication_fingerprint, incomplete_tables, paused, copy_paused, unseen, format,
+                                 updated_at)
          SELECT $1::text, $2::text, $3::pg_lsn, $4::text, $5::integer, $6::text, $7::text, $8::oid[], $9::boolean,
-                {FORMAT}, pg_catalog.clock_timestamp() FROM durable
+                $10::boolean, $11::text, {FORMAT}, pg_catalog.clock_timestamp() FROM durable
          ON CONFLICT (pipeline) DO UPDATE
          SET slot = excluded.slot, lsn = excluded.lsn, system_id = excluded.system_id, timeline = excluded.timeline,
              slot_incarnation = excluded.slot_incarnation,
              publication_fingerprint = excluded.publication_fingerprint,
              incomplete_tables = excluded.incomplete_tables, paused = excluded.paused,
+             copy_paused = excluded.copy_paused, unseen = excluded.unseen,
              format = excluded.format, updated_at = excluded.updated_at
          WHERE kept.format <= excluded.format
            AND (kept.lsn <= excluded.lsn OR kept.system_id <> excluded.system_id
@@ -248,7 +267,8 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
         table(schema)
     );
     let Checkpoint { lsn, slot, system_id, timeline, slot_incarnation, .. } = checkpoint;
-    let Checkpoint { publication_fingerprint, incomplete_tables, paused, .. } = checkpoint;
+    let Checkpoint { publication_fingerprint, incomplete_tables, paused, copy_paused, unseen, .. } = checkpoint;
+    let unseen = unseen.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
     let written = client
         .execute(
             &statement,
@@ -262,6 +282,8 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
                 publication_fingerprint,
                 incomplete_tables,
                 paused,
+                copy_paused,
+                &unseen,
             ],
         )
         .await?;
@@ -278,16 +300,18 @@ async fn save(client: &Client, schema: &str, pipeline: &str, checkpoint: &Checkp
     Err(Failure::Reason(Reason::new("CHECKPOINT_INVALID", Class::Resync, pipeline, message, remedy)))
 }
 
+/// Rewrites a pipeline's row as it is, so that there is a commit, and the log up to it is written out at once.
+pub(super) fn touch_sql(schema: &str) -> String {
+    format!(
+        "WITH durable AS (SELECT pg_catalog.set_config('synchronous_commit', 'local', true))
+         UPDATE {} AS kept SET updated_at = pg_catalog.clock_timestamp() FROM durable WHERE kept.pipeline = $1",
+        table(schema)
+    )
+}
+
 /// Writes the first checkpoint, or one with a new lineage, on a connection that setup has open.
-pub(super) async fn store(
-    client: &Client,
-    options: &Options,
-    lineage: &Lineage,
-    lsn: Lsn,
-    paused: bool,
-) -> Result<(), Reason> {
-    let checkpoint = resting_on(lineage, lsn, paused);
-    let saved = save(client, &options.checkpoint_schema, &options.pipeline, &checkpoint).await;
+pub(super) async fn store(client: &Client, options: &Options, checkpoint: &Checkpoint) -> Result<(), Reason> {
+    let saved = save(client, &options.checkpoint_schema, &options.pipeline, checkpoint).await;
     saved.map_err(|failure| failure.into_reason("storing the checkpoint"))
 }
 
@@ -308,6 +332,14 @@ pub(super) struct Access {
     pub(super) table_exists: bool,
     /// SELECT, INSERT and UPDATE on the table.
     pub(super) write: bool,
+    /// The table has every column of this version.
+    pub(super) columns_exist: bool,
+    /// We own the table, so that we may add columns.
+    pub(super) owned: bool,
+    /// The tables that keep how far copies are, all of them.
+    pub(super) copies_exist: bool,
+    /// SELECT, INSERT, UPDATE and DELETE on them.
+    pub(super) copies_write: bool,
 }
 
 impl Access {
@@ -322,15 +354,27 @@ const ACCESS: &str = "
            COALESCE(pg_catalog.has_schema_privilege(n.oid, 'CREATE'), false), c.oid IS NOT NULL,
            COALESCE(pg_catalog.has_table_privilege(c.oid, 'SELECT')
                     AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
-                    AND pg_catalog.has_table_privilege(c.oid, 'UPDATE'), false)
+                    AND pg_catalog.has_table_privilege(c.oid, 'UPDATE'), false),
+           copies.count = pg_catalog.cardinality($2::text[]), copies.write,
+           (SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid = c.oid AND a.attname IN ('copy_paused', 'unseen') AND NOT a.attisdropped),
+           COALESCE(pg_catalog.pg_has_role(c.relowner, 'USAGE'), false)
     FROM (SELECT 1) AS one
          LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
-         LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'checkpoints'";
+         LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'checkpoints'
+         CROSS JOIN LATERAL (
+             SELECT pg_catalog.count(*) AS count,
+                    COALESCE(pg_catalog.bool_and(pg_catalog.has_table_privilege(s.oid, 'SELECT')
+                                                 AND pg_catalog.has_table_privilege(s.oid, 'INSERT')
+                                                 AND pg_catalog.has_table_privilege(s.oid, 'UPDATE')
+                                                 AND pg_catalog.has_table_privilege(s.oid, 'DELETE')), false) AS write
+             FROM pg_catalog.pg_class s WHERE s.relnamespace = n.oid AND s.relname = ANY ($2)
+         ) copies";
 
-/// Looks at the table.
+/// Looks at the tables.
 pub(super) async fn access(client: &Client, schema: &str) -> Result<Access, Reason> {
     let row = client
-        .query_one(ACCESS, &[&schema])
+        .query_one(ACCESS, &[&schema, &&copies::TABLES[..]])
         .await
         .map_err(|error| query_reason(&error, "looking for the checkpoint table"))?;
     Ok(Access {
@@ -339,11 +383,16 @@ pub(super) async fn access(client: &Client, schema: &str) -> Result<Access, Reas
         create: row.get(2),
         table_exists: row.get(3),
         write: row.get(4),
+        copies_exist: row.get(5),
+        copies_write: row.get(6),
+        columns_exist: row.get(7),
+        owned: row.get(8),
     })
 }
 
-/// What makes the table and its schema, as far as they are missing; empty if nothing is.
-pub(super) fn create_sql(access: &Access, schema: &str) -> String {
+/// What makes the tables and their schema, as far as they are missing; empty if nothing is. Those of copies are only
+/// needed if there are any.
+pub(super) fn create_sql(access: &Access, schema: &str, copying: bool) -> String {
     let mut statements = Vec::new();
     if !access.schema_exists {
         statements.push(format!("CREATE SCHEMA {};", identifier(schema)));
@@ -360,6 +409,8 @@ pub(super) fn create_sql(access: &Access, schema: &str) -> String {
     publication_fingerprint text NOT NULL,
     incomplete_tables oid[] NOT NULL,
     paused boolean NOT NULL,
+    copy_paused boolean NOT NULL DEFAULT false,
+    unseen text NOT NULL DEFAULT '',
     format integer NOT NULL,
     updated_at timestamptz NOT NULL
 );
@@ -368,29 +419,53 @@ COMMENT ON TABLE {0} IS {1};",
             literal("Where each Sluicegate pipeline stands. Deleting a row makes its pipeline start anew.")
         ));
     }
+    if access.table_exists && !access.columns_exist {
+        statements.push(format!(
+            "ALTER TABLE {0} ADD COLUMN IF NOT EXISTS copy_paused boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS unseen text NOT NULL DEFAULT '';",
+            table(schema)
+        ));
+    }
+    if copying && !access.copies_exist {
+        statements.push(copies::create_sql(schema));
+    }
     statements.join("\n")
 }
 
-/// The reason if the table can neither be used nor made.
-pub(super) fn finding(access: &Access, schema: &str, role: &str, may_create_schema: bool) -> Option<Reason> {
-    let usable = match (access.schema_exists, access.table_exists) {
-        (false, _) => may_create_schema,
-        (true, false) => access.usage && access.create,
-        (true, true) => access.usage && access.write,
+/// The reason if the tables can neither be used nor made.
+pub(super) fn finding(
+    access: &Access,
+    schema: &str,
+    role: &str,
+    may_create_schema: bool,
+    copying: bool,
+) -> Option<Reason> {
+    let usable = |exists, write| if exists { write } else { access.create };
+    let usable = match access.schema_exists {
+        false => may_create_schema,
+        true => {
+            access.usage
+                && usable(access.table_exists, access.write && (access.columns_exist || access.owned))
+                && (!copying || usable(access.copies_exist, access.copies_write))
+        }
     };
     if usable {
         return None;
     }
-    let message = format!("role {role} can neither use nor make the checkpoint table {}", table(schema));
+    let mut tables = vec![(table(schema), "SELECT, INSERT, UPDATE")];
+    let of_copies = copies::TABLES.iter().filter(|_| copying);
+    tables.extend(of_copies.map(|name| (format!("{}.{name}", identifier(schema)), "SELECT, INSERT, UPDATE, DELETE")));
+    let names: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
+    let message = format!("role {role} can neither use nor make our own tables {}", names.join(", "));
     let remedy = "Let a superuser or the database's owner run the statements.";
     let role = identifier(role);
-    let grants = format!(
-        "GRANT USAGE ON SCHEMA {} TO {role};\nGRANT SELECT, INSERT, UPDATE ON {} TO {role};",
-        identifier(schema),
-        table(schema)
-    );
-    let made = create_sql(access, schema);
-    let sql = if made.is_empty() { grants } else { format!("{made}\n{grants}") };
+    let mut sql = create_sql(access, schema, copying);
+    sql.push_str(if sql.is_empty() { "" } else { "\n" });
+    // Writing to a String cannot fail.
+    _ = write!(sql, "GRANT USAGE ON SCHEMA {} TO {role};", identifier(schema));
+    for (name, rights) in tables {
+        _ = write!(sql, "\nGRANT {rights} ON {name} TO {role};");
+    }
     Some(Reason::new("SOURCE_PRIVILEGE", Class::Wait, format!("schema {schema}"), message, remedy).with_sql(sql))
 }
 
@@ -406,21 +481,32 @@ mod tests {
             create,
             table_exists,
             write,
+            columns_exist: table_exists,
+            owned: false,
+            copies_exist: table_exists,
+            copies_write: write,
         };
-        // access, CREATE on the database, whether there is a finding, statements it starts with
+        let former = Access { columns_exist: false, ..access(true, true, true, true, true) };
+        let older = Access { copies_exist: false, ..access(true, true, false, true, true) };
+        // access, CREATE on the database, whether rows are copied, whether there is a finding, statements it starts with
         let cases = [
-            (access(false, false, false, false, false), true, false, "CREATE SCHEMA"),
-            (access(false, false, false, false, false), false, true, "CREATE SCHEMA"),
-            (access(true, true, true, false, false), false, false, "CREATE TABLE"),
-            (access(true, true, false, false, false), true, true, "CREATE TABLE"),
-            (access(true, true, false, true, true), false, false, ""),
-            (access(true, false, false, true, true), true, true, "GRANT USAGE"),
-            (access(true, true, true, true, false), true, true, "GRANT USAGE"),
+            (access(false, false, false, false, false), true, true, false, "CREATE SCHEMA"),
+            (access(false, false, false, false, false), false, true, true, "CREATE SCHEMA"),
+            (access(true, true, true, false, false), false, true, false, "CREATE TABLE"),
+            (access(true, true, false, false, false), true, true, true, "CREATE TABLE"),
+            (access(true, true, false, true, true), false, true, false, ""),
+            (access(true, false, false, true, true), true, true, true, "GRANT USAGE"),
+            (access(true, true, true, true, false), true, true, true, "GRANT USAGE"),
+            (former.clone(), true, true, true, "ALTER TABLE"),
+            (Access { owned: true, ..former }, false, true, false, "ALTER TABLE"),
+            (older.clone(), true, true, true, "CREATE TABLE IF NOT EXISTS"),
+            (older.clone(), true, false, false, ""),
+            (Access { create: true, ..older }, true, true, false, "CREATE TABLE IF NOT EXISTS"),
         ];
-        for (access, may_create, found, starts) in cases {
-            let finding = finding(&access, "sluicegate", "cdc", may_create);
+        for (access, may_create, copying, found, starts) in cases {
+            let finding = finding(&access, "sluicegate", "cdc", may_create, copying);
             assert_eq!(finding.is_some(), found, "{access:?}");
-            let sql = finding.map_or_else(|| create_sql(&access, "sluicegate"), |reason| reason.sql);
+            let sql = finding.map_or_else(|| create_sql(&access, "sluicegate", copying), |reason| reason.sql);
             assert!(sql.starts_with(starts) && sql.is_empty() == starts.is_empty(), "{access:?}: {sql}");
         }
     }

@@ -13,7 +13,7 @@ use super::replication::{ReplicationConnection, System};
 use super::setup::{self, Prepared};
 use super::standby::Timings;
 use super::watcher::{self, Watch};
-use super::{Options, PgCheckpoints, Tables, quote};
+use super::{Options, PgCheckpoints, PgChunks, PgCopies, Tables, quote};
 use crate::checkpoint::Checkpoint;
 use crate::model::{Class, Lsn, Reason, Row, TableName, TableSchema};
 use crate::source::{Ends, Ready, Source};
@@ -46,6 +46,8 @@ pub struct Postgres {
     options: Options,
     meter: SourceMeter,
     checkpoints: Arc<PgCheckpoints>,
+    chunks: Arc<PgChunks>,
+    copies: Arc<PgCopies>,
     /// What the last successful setup found.
     prepared: SyncMutex<Option<(Tables, Watch)>>,
     /// The connection that reads single rows, kept between uses.
@@ -57,8 +59,11 @@ impl Postgres {
     /// Opens nothing yet.
     pub fn new(mut options: Options, meter: SourceMeter) -> Self {
         options.connect = options.connect.for_pipeline(&options.pipeline);
+        let checkpoints = Arc::new(PgCheckpoints::new(&options));
         Postgres {
-            checkpoints: Arc::new(PgCheckpoints::new(&options)),
+            chunks: Arc::new(PgChunks::new(options.clone(), checkpoints.clone())),
+            copies: Arc::new(PgCopies::new(&options, checkpoints.clone())),
+            checkpoints,
             options,
             meter,
             prepared: SyncMutex::default(),
@@ -120,6 +125,8 @@ impl Postgres {
 
 impl Source for Postgres {
     type Checkpoints = PgCheckpoints;
+    type Chunks = PgChunks;
+    type Copies = PgCopies;
 
     async fn setup(&self) -> Result<Ready, Vec<Reason>> {
         let one = |reason| vec![reason];
@@ -136,6 +143,14 @@ impl Source for Postgres {
 
     fn checkpoints(&self) -> Arc<PgCheckpoints> {
         self.checkpoints.clone()
+    }
+
+    fn chunks(&self) -> Arc<PgChunks> {
+        self.chunks.clone()
+    }
+
+    fn copies(&self) -> Arc<PgCopies> {
+        self.copies.clone()
     }
 
     fn checkpoint_at(&self, lsn: Lsn, paused: bool) -> Option<Checkpoint> {
@@ -173,7 +188,12 @@ impl Source for Postgres {
         }
     }
 
-    async fn fetch(&self, schema: Arc<TableSchema>, keys: Vec<Row>) -> Result<Vec<Option<Row>>, Reason> {
+    async fn fetch(
+        &self,
+        schema: Arc<TableSchema>,
+        keys: Vec<Row>,
+        after: Vec<u32>,
+    ) -> Result<Vec<Option<Row>>, Reason> {
         // One connection for all lanes: each waits for those before it, at most `FETCHING` for each.
         let mut kept = self.reader.lock().await;
         let read = async {
@@ -181,7 +201,7 @@ impl Source for Postgres {
                 Some(session) => session,
                 None => SqlSession::connect(&self.options.connect, "rows").await?,
             };
-            let found = super::fetch::fetch(&session.client, &schema, &keys).await?;
+            let found = super::fetch::fetch_after(&session.client, &schema, &keys, &after).await?;
             *kept = Some(session);
             Ok(found)
         };

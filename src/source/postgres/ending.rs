@@ -30,7 +30,8 @@ pub(super) fn refused(body: &[u8], asked: &Asked<'_>) -> Reason {
     }
 }
 
-fn server_error(body: &[u8]) -> ServerError {
+/// The error in the body of an ErrorResponse; empty where it cannot be read.
+pub(super) fn server_error(body: &[u8]) -> ServerError {
     let mut message = BytesMut::with_capacity(body.len() + 5);
     message.put_u8(b'E');
     message.put_u32(body.len() as u32 + 4);

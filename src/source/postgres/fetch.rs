@@ -2,10 +2,13 @@
 //!
 //! In: keys. Out: for each the whole row, in the layout and text that the stream would have sent. Always: the text
 //! comes straight from the types' output functions under the session's pinned settings, as in pgoutput; a cast to
-//! `text` would not do (it strips the padding of `char(n)`). Not here: when a row must be read. Start at [`fetch`].
+//! `text` would not do (it strips the padding of `char(n)`). Not here: when a row must be read. Start at
+//! [`fetch_after`].
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 use tokio_stream::StreamExt;
 
@@ -13,10 +16,66 @@ use super::catalog::quoted;
 use super::equality::{self, Equality};
 use super::quote::{identifier, literal};
 use super::sqlstate::query_reason;
-use crate::model::{Class, Reason, Row, RowBuilder, TableId, TableName, TableSchema, Value};
+use crate::model::{
+    Class, ParseVisibilityError, Reason, Row, RowBuilder, TableId, TableName, TableSchema, Value, Visibility,
+};
 
 /// Keys in one statement.
 const KEYS_MAX: usize = 500;
+/// How long one call waits for a snapshot that sees enough.
+const SIGHT_PATIENCE: Duration = Duration::from_secs(5);
+/// The first and the longest pause between two looks.
+const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(250)];
+
+/// Reads the rows of `keys` under one snapshot that sees the transactions `after`. The stream tells a commit before
+/// readers see it, so what an earlier snapshot has may be older than what was told.
+///
+/// # Errors
+/// As [`fetch`], and if these transactions do not become visible for a while.
+pub(super) async fn fetch_after(
+    client: &Client,
+    schema: &TableSchema,
+    keys: &[Row],
+    after: &[u32],
+) -> Result<Vec<Option<Row>>, Reason> {
+    let [mut pause, longest] = PAUSES;
+    let deadline = Instant::now() + SIGHT_PATIENCE;
+    let failed = |error: tokio_postgres::Error| query_reason(&error, "looking at rows again");
+    loop {
+        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
+        let missed = misses(client, after).await?;
+        if missed == 0 {
+            let rows = fetch(client, schema, keys).await?;
+            client.batch_execute("COMMIT").await.map_err(failed)?;
+            return Ok(rows);
+        }
+        client.batch_execute("ROLLBACK").await.map_err(failed)?;
+        if Instant::now() >= deadline {
+            return Err(unseen(schema, missed));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// How many of these transactions the present snapshot does not see.
+async fn misses(client: &Client, after: &[u32]) -> Result<usize, Reason> {
+    let doing = "asking which transactions are visible";
+    let statement = "SELECT pg_catalog.pg_current_snapshot()::text";
+    let row = client.query_one(statement, &[]).await.map_err(|error| query_reason(&error, doing))?;
+    let sees: Visibility = row.get::<_, String>(0).parse().map_err(|error: ParseVisibilityError| {
+        Reason::new("SOURCE_ANSWER", Class::Wait, "server", format!("{doing}: {error}"), "Report it, please.")
+    })?;
+    Ok(after.iter().filter(|xid| !sees.sees(**xid)).count())
+}
+
+fn unseen(schema: &TableSchema, missed: usize) -> Reason {
+    let object = schema.name.to_string();
+    let message = format!("reading rows of {object} again: {missed} commits are in the log but not visible yet");
+    let remedy = "They wait for a synchronous standby, most likely: see pg_stat_replication and \
+                  synchronous_standby_names. It is tried again by itself.";
+    Reason::new("SOURCE_UNSEEN", Class::Retry, object, message, remedy)
+}
 
 /// Reads the rows of `keys`, in their order; `None` where there is no such row. Whole rows come back, so the caller
 /// bounds memory by how many it asks for.

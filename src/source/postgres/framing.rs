@@ -56,6 +56,26 @@ pub(super) fn find(bytes: &[u8], bytes_max: usize) -> Result<Found, FramingError
     Ok(found)
 }
 
+/// The message at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct First<'a> {
+    /// Its size, header included, once that is there.
+    pub(super) size: Option<usize>,
+    /// Tag and body, once all of it is there.
+    pub(super) whole: Option<(u8, &'a [u8])>,
+}
+
+/// Looks at the message at the start.
+///
+/// # Errors
+/// [`FramingError`] for an impossible length.
+#[inline]
+pub(super) fn first(bytes: &[u8]) -> Result<First<'_>, FramingError> {
+    let size = size(bytes)?;
+    let whole = size.and_then(|size| bytes.get(..size)).map(|message| (message[0], &message[HEADER..]));
+    Ok(First { size, whole })
+}
+
 /// Size of the message at the start, header included; `None` if not even its header is there.
 #[inline]
 fn size(bytes: &[u8]) -> Result<Option<usize>, FramingError> {
@@ -81,6 +101,23 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_message_is_given_once_it_is_whole() {
+        let bytes = b"d\0\0\0\x06abc";
+        type Case = (usize, Option<usize>, Option<(u8, &'static [u8])>);
+        let cases: [Case; 5] = [
+            (0, None, None),
+            (4, None, None),
+            (5, Some(7), None),
+            (6, Some(7), None),
+            (8, Some(7), Some((b'd', b"ab"))),
+        ];
+        for (length, size, whole) in cases {
+            assert_eq!(first(&bytes[..length]), Ok(First { size, whole }), "{length}");
+        }
+        assert!(first(b"d\0\0\0\x03").is_err());
+    }
 
     #[test]
     fn whole_messages_are_found_up_to_the_bound() {

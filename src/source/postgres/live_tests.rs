@@ -7,9 +7,10 @@ use rig::Cluster;
 use tokio::sync::watch as signal;
 use tokio_postgres::Client;
 
+use super::catalog;
 use super::checkpoints::PgCheckpoints;
 use super::client::connect_sql;
-use super::fetch::fetch;
+use super::fetch::{fetch, fetch_after};
 use super::setup::{self, Prepared};
 use super::watcher::watch;
 use super::{ConnectOptions, Options, ReplicaIdentity, TablePattern};
@@ -21,7 +22,7 @@ use crate::status::{Meters, Status};
 const LONG: Duration = Duration::from_secs(60);
 
 /// One server for all tests that run at the same time, stopped when the last of them ends.
-fn shared() -> Arc<Cluster> {
+pub(super) fn shared() -> Arc<Cluster> {
     static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     shared.upgrade().unwrap_or_else(|| {
@@ -32,21 +33,21 @@ fn shared() -> Arc<Cluster> {
 }
 
 /// A database of its own with two connections as setup has them, and one of a superuser.
-struct Lab {
-    options: Options,
-    admin: Client,
+pub(super) struct Lab {
+    pub(super) options: Options,
+    pub(super) admin: Client,
     worker: Client,
     observer: Client,
-    checkpoints: PgCheckpoints,
-    cluster: Arc<Cluster>,
+    pub(super) checkpoints: Arc<PgCheckpoints>,
+    pub(super) cluster: Arc<Cluster>,
 }
 
 impl Lab {
-    async fn new(cluster: Arc<Cluster>, name: &str, tables: &str) -> Lab {
+    pub(super) async fn new(cluster: Arc<Cluster>, name: &str, tables: &str) -> Lab {
         Lab::of_role(cluster, name, rig::SUPERUSER, tables).await
     }
 
-    async fn of_role(cluster: Arc<Cluster>, name: &str, role: &str, tables: &str) -> Lab {
+    pub(super) async fn of_role(cluster: Arc<Cluster>, name: &str, role: &str, tables: &str) -> Lab {
         let server = cluster.client().await.unwrap();
         server.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
         if role != rig::SUPERUSER {
@@ -64,6 +65,7 @@ impl Lab {
             tables: TablePattern::parse_list(tables).unwrap(),
             replica_identity: ReplicaIdentity::Auto,
             checkpoint_schema: "sluicegate".into(),
+            copying: false,
             slot_create_timeout: LONG,
         };
         let open = async |options: &ConnectOptions| connect_sql(options, "test").await.unwrap().0;
@@ -71,26 +73,26 @@ impl Lab {
             admin: open(&connect(rig::SUPERUSER)).await,
             worker: open(&options.connect).await,
             observer: open(&options.connect).await,
-            checkpoints: PgCheckpoints::new(&options),
+            checkpoints: Arc::new(PgCheckpoints::new(&options)),
             options,
             cluster,
         }
     }
 
-    async fn run(&self) -> Result<Prepared, Vec<Reason>> {
+    pub(super) async fn run(&self) -> Result<Prepared, Vec<Reason>> {
         setup::run(&self.worker, &self.observer, &self.options, &self.checkpoints).await
     }
 
     /// The codes of everything that is in the way.
-    async fn codes(&self) -> Vec<&'static str> {
+    pub(super) async fn codes(&self) -> Vec<&'static str> {
         self.run().await.err().into_iter().flatten().map(|reason| reason.code).collect()
     }
 
-    async fn sql(&self, sql: &str) {
+    pub(super) async fn sql(&self, sql: &str) {
         self.admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
-    async fn text(&self, sql: &str) -> String {
+    pub(super) async fn text(&self, sql: &str) -> String {
         self.admin.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
     }
 
@@ -130,7 +132,7 @@ impl Lab {
         self.text(sql).await
     }
 
-    async fn forget(&self) {
+    pub(super) async fn forget(&self) {
         let drop = format!("SELECT pg_drop_replication_slot('{}')", self.options.slot);
         self.sql(&drop).await;
     }
@@ -375,6 +377,22 @@ async fn an_unusable_or_busy_slot_is_named() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_dropped_while_the_catalog_is_read_is_not_there() {
+    let lab = Lab::new(shared(), "vanishing", "shop.*").await;
+    lab.sql(SHOP).await;
+    let read = async {
+        // The snapshot is taken here and has both tables.
+        let both = catalog::matching(&lab.worker, &lab.options.tables).await?;
+        lab.sql("DROP TABLE shop.items").await;
+        let ids: Vec<u32> = both.iter().map(|relation| relation.id).collect();
+        Ok((both.len(), catalog::by_id(&lab.worker, &ids).await?))
+    };
+    let (before, after) = catalog::at_one_moment(&lab.worker, read).await.unwrap();
+    let names: Vec<String> = after.iter().map(|relation| relation.name.to_string()).collect();
+    assert_eq!((before, names), (2, vec!["shop.orders".to_owned()]));
+}
+
+#[tokio::test]
 async fn transactions_that_are_read_only_by_default_hinder_nothing() {
     let lab = Lab::of_role(shared(), "readonly", "readonly_role", "shop.orders").await;
     lab.sql(SHOP).await;
@@ -497,7 +515,7 @@ async fn an_invalidated_slot_is_named_whatever_the_version_tells_of_it() {
 }
 
 /// The inserted rows that the slot has yet to send.
-async fn inserts(lab: &Lab) -> Vec<Row> {
+pub(super) async fn inserts(lab: &Lab) -> Vec<Row> {
     let Options { slot, publication, .. } = &lab.options;
     let changes = format!(
         "SELECT data FROM pg_logical_slot_peek_binary_changes('{slot}', NULL, NULL, 'proto_version', '1', \
@@ -509,7 +527,7 @@ async fn inserts(lab: &Lab) -> Vec<Row> {
     messages.filter(|message| message[0] == b'I').map(|m| Row::from_checked(m[6..].to_vec().into())).collect()
 }
 
-fn row(values: &[&str]) -> Row {
+pub(super) fn row(values: &[&str]) -> Row {
     let mut built = RowBuilder::with_capacity(64);
     values.iter().for_each(|value| built.push(Value::Text(value.as_bytes())));
     built.finish()
@@ -557,6 +575,28 @@ async fn rows_read_by_key_are_what_the_stream_sends() {
     lab.forget().await;
 }
 
+#[tokio::test]
+async fn rows_are_read_only_once_what_was_told_is_visible() {
+    let lab = Lab::new(shared(), "sighted", "public.t").await;
+    lab.sql("CREATE TABLE public.t (id int PRIMARY KEY, v text); INSERT INTO public.t VALUES (1, 'old')").await;
+    let prepared = lab.run().await.unwrap();
+    let schema = &prepared.ready.tables[0];
+    let writer = connect_sql(&lab.options.connect, "test").await.unwrap().0;
+    // It stands for one whose commit is told while a standby keeps it from being visible: readers cannot tell.
+    writer.batch_execute("BEGIN; UPDATE public.t SET v = 'new'").await.unwrap();
+    let xid = writer.query_one("SELECT pg_current_xact_id()::text", &[]).await.unwrap().get::<_, String>(0);
+    let xid = xid.parse::<u64>().unwrap() as u32;
+    let (key, after) = ([row(&["1", ""])], [xid]);
+    let missed = fetch_after(&lab.worker, schema, &key, &after).await.unwrap_err();
+    assert_eq!((missed.code, missed.class, missed.object.as_str()), ("SOURCE_UNSEEN", Class::Retry, "public.t"));
+    let (found, _) = tokio::join!(fetch_after(&lab.worker, schema, &key, &after), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        writer.batch_execute("COMMIT").await.unwrap();
+    });
+    assert!(found.unwrap() == [Some(row(&["1", "new"]))], "the row as it was told");
+    lab.forget().await;
+}
+
 fn at(lsn: Lsn, paused: bool) -> Checkpoint {
     Checkpoint {
         lsn,
@@ -566,7 +606,9 @@ fn at(lsn: Lsn, paused: bool) -> Checkpoint {
         slot_incarnation: String::new(),
         publication_fingerprint: String::new(),
         incomplete_tables: Vec::new(),
+        unseen: Vec::new(),
         paused,
+        copy_paused: false,
     }
 }
 

@@ -7,9 +7,15 @@ pub mod bench;
 mod blocker;
 mod catalog;
 mod checkpoints;
+mod chunk_connection;
+mod chunk_reader;
+mod chunk_sql;
 mod client;
 mod conninfo;
 mod contents;
+mod copies;
+mod copy_out;
+mod copy_rows;
 mod copy_text;
 mod core;
 mod database;
@@ -31,26 +37,34 @@ mod reader;
 mod relay;
 mod replication;
 mod resume;
+mod same_server;
 mod selection;
 mod setup;
 mod slot;
 mod sqlstate;
 mod standby;
+mod survey;
 mod tables;
 mod tls;
 mod transport;
 mod types;
+mod wal_position;
 mod watcher;
 mod wire;
 
+#[cfg(test)]
+mod live_copy_tests;
 #[cfg(test)]
 mod live_tests;
 
 use tables::{Identity, KnownTable, Tables, WireType};
 
 pub use checkpoints::PgCheckpoints;
+pub use chunk_connection::PgChunkConnection;
+pub use chunk_reader::PgChunks;
 pub use conninfo::{ChannelBinding, ConnectOptions, Host, SslMode};
 pub use contents::Contents;
+pub use copies::PgCopies;
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
 pub use types::type_names;
@@ -70,8 +84,10 @@ pub struct Options {
     pub tables: Vec<TablePattern>,
     /// What to do about tables' replica identity.
     pub replica_identity: ReplicaIdentity,
-    /// Schema of the checkpoint table.
+    /// Schema of our own tables.
     pub checkpoint_schema: String,
+    /// Whether rows that exist already are copied.
+    pub copying: bool,
     /// How long slot creation may wait for running transactions.
     pub slot_create_timeout: Duration,
 }

@@ -19,7 +19,7 @@ use super::sqlstate::query_reason;
 use crate::model::{Class, Reason, TableName};
 
 /// From this version on publications know schemas, row filters and column lists.
-const WITH_FILTERS: i32 = 150_000;
+pub(super) const WITH_FILTERS: i32 = 150_000;
 
 /// From this version on publications may publish generated columns.
 const WITH_GENERATED: i32 = 180_000;

@@ -293,6 +293,8 @@ mod tests {
             publication_fingerprint: "p1.1 t1.1".into(),
             incomplete_tables: Vec::new(),
             paused: false,
+            copy_paused: false,
+            unseen: Vec::new(),
         }
     }
 

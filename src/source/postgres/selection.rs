@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::catalog::quoted;
 use super::catalog::{self, Attribute, Kind, Leaf, Persistence, Relation};
 use super::quote::identifier;
-use super::{Identity, KnownTable, ReplicaIdentity, TablePattern};
+use super::{Identity, KnownTable, ReplicaIdentity, TablePattern, survey};
 use crate::model::{Class, Column, Reason, TableId, TableName, TableSchema};
 
 /// A relation that will be replicated.
@@ -367,6 +367,21 @@ fn read_grants(relation: &Relation, role: &str) -> Vec<Reason> {
     grants.into_iter().filter(|grant| !grant.0).map(finding).collect()
 }
 
+/// What stands against reading all rows of a table. Its partitions are read one by one.
+pub(super) fn copy_findings(relation: &Relation, role: &str) -> Vec<Reason> {
+    let told = |leaf: &&Leaf| leaf.kind == Kind::Table && leaf.persistence == Persistence::Permanent;
+    let leaves = || relation.leaves.iter().filter(told);
+    let security = leaves().map(|leaf| (leaf.row_security, &leaf.name));
+    let hidden = std::iter::once((relation.row_security, &relation.name)).chain(security).find(|(active, _)| *active);
+    let mut findings: Vec<Reason> = hidden.map(|(_, name)| survey::row_security(name, role)).into_iter().collect();
+    let missing: Vec<&Leaf> = leaves().filter(|leaf| !leaf.usage || !leaf.select).collect();
+    if let Some(first) = missing.first() {
+        let rights = missing.iter().map(|leaf| (&leaf.name, leaf.usage, leaf.select));
+        findings.push(survey::missing_rights(&first.name, role, rights));
+    }
+    findings
+}
+
 fn target_of(candidate: &Candidate<'_>) -> Result<String, Reason> {
     let name = &candidate.relation.name;
     let mut targets = candidate.targets.iter();
@@ -417,8 +432,13 @@ fn notes_of(relation: &Relation) -> Vec<String> {
              read from the table may be hidden"
         ));
     }
-    for leaf in relation.leaves.iter().filter(|leaf| leaf.kind == Kind::Foreign) {
-        notes.push(format!("partition {} of {name} is a foreign table: its changes are not replicated", leaf.name));
+    for leaf in &relation.leaves {
+        let what = match (leaf.kind, leaf.persistence) {
+            (Kind::Foreign, _) => "a foreign table",
+            (_, Persistence::Unlogged) => "an unlogged table",
+            _ => continue,
+        };
+        notes.push(format!("partition {} of {name} is {what}: its rows are not replicated", leaf.name));
     }
     notes
 }
@@ -474,7 +494,19 @@ mod tests {
 
     fn leaf(id: u32, text: &str, identity: Identity) -> Leaf {
         let indexes = vec![primary_key(&["id"])];
-        Leaf { id, name: name(text), kind: Kind::Table, identity, owned: true, rows: 0.0, indexes }
+        Leaf {
+            id,
+            name: name(text),
+            kind: Kind::Table,
+            identity,
+            persistence: Persistence::Permanent,
+            owned: true,
+            usage: true,
+            select: true,
+            row_security: false,
+            rows: 0.0,
+            indexes,
+        }
     }
 
     type Change = fn(&mut Relation);
@@ -517,6 +549,27 @@ mod tests {
             assert_eq!(codes, want, "{case}");
             let sound = want.iter().all(|code| *code == "SOURCE_PRIVILEGE");
             assert_eq!(selection.tables.len(), usize::from(sound), "{case}: selected unless the table is unfit");
+        }
+    }
+
+    #[test]
+    fn what_stands_against_a_copy_is_named() {
+        let cases: [(&str, Change, &[&str]); 7] = [
+            ("plain", |_| (), &[]),
+            ("policies", |t| t.row_security = true, &["ROW_SECURITY"]),
+            ("policies of a partition", |t| t.leaves[0].row_security = true, &["ROW_SECURITY"]),
+            ("no right on a partition", |t| t.leaves[0].select = false, &["SOURCE_PRIVILEGE"]),
+            ("nor on its schema", |t| (t.leaves[0].select, t.leaves[0].usage) = (false, false), &["SOURCE_PRIVILEGE"]),
+            ("foreign", |t| (t.leaves[0].select, t.leaves[0].kind) = (false, Kind::Foreign), &[]),
+            ("both", |t| (t.row_security, t.leaves[0].select) = (true, false), &["ROW_SECURITY", "SOURCE_PRIVILEGE"]),
+        ];
+        for (case, change, want) in cases {
+            let mut relation = relation(1, "shop.t");
+            relation.leaves.push(leaf(2, "shop.t1", Identity::Default));
+            change(&mut relation);
+            let found = copy_findings(&relation, "cdc");
+            assert_eq!(found.iter().map(|reason| reason.code).collect::<Vec<_>>(), want, "{case}");
+            assert!(found.iter().all(|reason| reason.sql.contains("cdc")), "{case}: {found:?}");
         }
     }
 

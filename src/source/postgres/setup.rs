@@ -3,7 +3,7 @@
 //! In: the options and two ordinary connections. Out: [`Prepared`], or every finding. Always: idempotent; nothing is
 //! made while anything is wrong; the publication comes before the slot, because a change older than the publication
 //! cannot be decoded; nothing that exists is dropped. What may be written to the source is all here and in what it
-//! calls: schema and table of the checkpoint, replica identities (if asked to), the publication, the slot.
+//! calls: schema and tables of our own state, replica identities (if asked to), the publication, the slot.
 //! Not here: the single checks. Start at [`run`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +88,16 @@ impl Inspection {
         known.filter_map(Result::ok).map(|table| table.schema).collect()
     }
 
+    /// The tables whose rows are yet to be copied, if rows are.
+    fn to_copy(&self) -> impl Iterator<Item = &Selected> {
+        let none = Fingerprint::default();
+        let fingerprint = self.publication.as_ref().map_or(&none, |publication| &publication.fingerprint);
+        let new = new_tables(self.stored(), fingerprint, &self.selection.names());
+        let incomplete = self.stored().map(|checkpoint| checkpoint.incomplete_tables.clone()).unwrap_or_default();
+        let tables = self.selection.tables.iter();
+        tables.filter(move |table| new.contains(&table.relation.id) || incomplete.contains(&table.relation.id))
+    }
+
     fn plan(&self, options: &Options) -> Plan {
         Plan::new(self.publication.as_ref(), &self.selection.tables, &options.pipeline)
     }
@@ -133,12 +143,36 @@ impl Inspection {
     }
 }
 
+/// Why single tables cannot be copied. Their changes are replicated nevertheless, and the copy begins once it can.
+pub(super) fn copy_findings(inspection: &Inspection, options: &Options) -> Vec<Reason> {
+    let role = &inspection.server.role;
+    let tables = inspection.to_copy().filter(|_| options.copying);
+    tables.flat_map(|table| selection::copy_findings(&table.relation, role)).collect()
+}
+
+/// What would be copied, one sentence for each table that may hold rows.
+fn copy_notes(inspection: &Inspection, options: &Options, refused: &[Reason]) -> Vec<String> {
+    let note = |table: &Selected| {
+        let relation = &table.relation;
+        if refused.iter().any(|reason| reason.object == relation.name.to_string()) {
+            return None;
+        }
+        let counted = relation.leaves.iter().map(|leaf| leaf.rows).chain([relation.rows]);
+        let known: Vec<f32> = counted.filter(|rows| *rows >= 0.0).collect();
+        let rows: f32 = known.iter().sum();
+        let about = if known.is_empty() { "never counted".to_owned() } else { format!("about {rows:.0}") };
+        Some(format!("existing rows of {} will be copied ({about})", relation.name))
+    };
+    inspection.to_copy().filter(|_| options.copying).filter_map(note).collect()
+}
+
 /// Everything that is wrong.
 pub(super) fn findings(inspection: &Inspection, options: &Options) -> Vec<Reason> {
     let Inspection { server, selection, publication, slot, access, .. } = inspection;
     let active = slot.as_ref().is_some_and(|slot| slot.holder.is_some());
     let mut findings = preflight::findings(server, slot.is_some(), active);
-    findings.extend(checkpoints::finding(access, &options.checkpoint_schema, &server.role, server.may_create));
+    let (own_schema, may_create) = (&options.checkpoint_schema, server.may_create);
+    findings.extend(checkpoints::finding(access, own_schema, &server.role, may_create, options.copying));
     findings.extend(selection.findings.iter().cloned());
     let name = &options.publication;
     match publication {
@@ -186,7 +220,10 @@ pub(super) fn notes(inspection: &Inspection, options: &Options) -> Vec<String> {
 pub(super) fn report(inspection: &Inspection, options: &Options) -> (Vec<Reason>, Vec<String>) {
     let mut findings = findings(inspection, options);
     findings.extend(inspection.selection.refused.iter().cloned());
+    let refused = copy_findings(inspection, options);
     let mut notes = notes(inspection, options);
+    notes.extend(copy_notes(inspection, options, &refused));
+    findings.extend(refused);
     let slot = inspection.slot.as_ref();
     if let Some(holder) = slot.and_then(|slot| slot.holder_named(&options.connect.application_name)) {
         findings.retain(|reason| reason.code != slot::IN_USE);
@@ -231,6 +268,9 @@ pub(super) async fn run(
             anew,
             tables: tables.iter().map(|table| table.schema.clone()).collect(),
             paused: inspection.stored().is_some_and(|checkpoint| checkpoint.paused),
+            copy_paused: inspection.stored().is_some_and(|checkpoint| checkpoint.copy_paused),
+            first: inspection.stored().is_none(),
+            unseen: inspection.stored().map(|checkpoint| checkpoint.unseen.clone()).unwrap_or_default(),
             refused: inspection.selection.refused,
             notes,
         },
@@ -254,8 +294,8 @@ async fn make(
     start: Start,
 ) -> Result<Made, Reason> {
     let schema = &options.checkpoint_schema;
-    let sql = checkpoints::create_sql(&inspection.access, schema);
-    execute(worker, &sql, "making the checkpoint table").await?;
+    let sql = checkpoints::create_sql(&inspection.access, schema, options.copying);
+    execute(worker, &sql, "making our own tables").await?;
     set_identities(worker, observer, &inspection.selection.tables).await?;
     make_publication(worker, observer, options, &inspection.plan(options)).await?;
     let version = inspection.server.version;
@@ -279,11 +319,18 @@ async fn make(
     let incomplete: BTreeSet<u32> = before.into_iter().chain(existing.keys().copied()).collect();
     let incomplete_tables = incomplete.into_iter().filter(|id| names.contains_key(id)).collect();
     let lineage = Lineage { slot, system_id, timeline, incarnation, fingerprint, incomplete_tables };
-    let paused = inspection.stored().is_some_and(|checkpoint| checkpoint.paused);
-    if inspection.stored() != Some(&checkpoints::resting_on(&lineage, start, paused)) {
-        checkpoints::store(worker, options, &lineage, start, paused).await?;
+    let checkpoint = match inspection.stored() {
+        Some(stored) => {
+            let (copy_paused, unseen) = (stored.copy_paused, stored.unseen.clone());
+            Checkpoint { copy_paused, unseen, ..checkpoints::resting_on(&lineage, start, stored.paused) }
+        }
+        None => checkpoints::resting_on(&lineage, start, false),
+    };
+    if inspection.stored() != Some(&checkpoint) {
+        checkpoints::store(worker, options, &checkpoint).await?;
     }
-    Ok(Made { start, lineage, notes: existing.into_values().collect() })
+    let notes = existing.into_values().filter(|_| !options.copying).collect();
+    Ok(Made { start, lineage, notes })
 }
 
 /// Tables that the checkpoint, if there is one, knows nothing of.
@@ -346,6 +393,10 @@ async fn existing_rows(
         let mut about = String::new();
         match counted.sum::<f32>() {
             rows if rows >= 1.0 => _ = write!(about, "about {rows:.0} rows"),
+            // Whether there are any cannot be seen.
+            _ if relation.row_security || relation.leaves.iter().any(|leaf| leaf.row_security) => {
+                about.push_str("rows, which row security may hide,");
+            }
             _ => {
                 let sql = format!("SELECT EXISTS (SELECT FROM {})", quoted(&relation.name));
                 let row =

@@ -125,7 +125,8 @@ async fn tables(source: &Client, schema: &str) -> Result<Vec<Table>, tokio_postg
                  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
                  AND a.attgenerated = '' \
                  LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary \
-                 WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY c.relname, a.attnum";
+                 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
+                 ORDER BY c.relname, a.attnum";
     let mut tables: Vec<Table> = Vec::new();
     let mut keys: Vec<Vec<(i32, String)>> = Vec::new();
     for row in source.query(query, &[&schema]).await? {

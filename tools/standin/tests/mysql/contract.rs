@@ -1149,6 +1149,32 @@ const QUERIES: &[Case] = &[
         Want::Rows(&[&["1", "1", "a"], &["2", "12", "z"]]),
     ),
     case(
+        "UPDATE of what is older than a version, and only that",
+        "docs: sql-statements/table_bucket_part_index/UPDATE, sql-functions/date-time-functions/utc_timestamp",
+        "3.3",
+        &[
+            "CREATE TABLE a (k INT, gone BOOLEAN, at DATETIME, version BIGINT) PRIMARY KEY (k) \
+             PROPERTIES ('replication_num' = '1')",
+            "INSERT INTO a VALUES (1, false, NULL, 4), (2, false, NULL, 5), (3, true, NULL, 4), (4, NULL, NULL, NULL)",
+            "UPDATE a SET `gone` = true, `at` = utc_timestamp(), `version` = 5 \
+             WHERE (`version` < 5 OR `version` IS NULL) AND (`gone` = false OR `gone` IS NULL)",
+            "SELECT k, gone, version, at > '2020-01-01 00:00:00' FROM a ORDER BY k",
+        ],
+        Want::Rows(&[&["1", "1", "5", "1"], &["2", "0", "5", "NULL"], &["3", "1", "4", "NULL"], &["4", "1", "5", "1"]]),
+    ),
+    case(
+        "DELETE of what is older than a version, and only that",
+        "docs: sql-statements/table_bucket_part_index/DELETE",
+        "3.3",
+        &[
+            PK,
+            "INSERT INTO t VALUES (1, 4, 'a'), (2, 5, 'b'), (3, NULL, 'c')",
+            "DELETE FROM t WHERE (`v` < 5 OR `v` IS NULL)",
+            "SELECT k FROM t",
+        ],
+        Want::Rows(&[&["2"]]),
+    ),
+    case(
         "joins, groups, CASE",
         "docs: sql-statements/table_bucket_part_index/SELECT",
         "3.3",

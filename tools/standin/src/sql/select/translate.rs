@@ -312,7 +312,8 @@ impl Translator<'_> {
             "AS" if self.brackets.last().is_some_and(Option::is_some) => return self.cast_type(at),
             "DIV" => self.push("/"),
             "MOD" if !called => self.push("%"),
-            "NOW" | "CURRENT_TIMESTAMP" | "LOCALTIMESTAMP" | "LOCALTIME"
+            // The time here is UTC at all times.
+            "NOW" | "CURRENT_TIMESTAMP" | "LOCALTIMESTAMP" | "LOCALTIME" | "UTC_TIMESTAMP"
                 if called || upper.starts_with("CURRENT") || upper.starts_with("LOCAL") =>
             {
                 self.push("sr_now ( )");

@@ -1,0 +1,115 @@
+//! The flush unit that is open, and what it is made of.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::super::acks::{End, UnitId};
+use crate::model::{Change, Lsn, Permit, Row, TableSchema};
+
+/// What happened to a table, in the order it happened.
+#[derive(Debug)]
+pub(in crate::pipeline) enum What {
+    /// One row changed.
+    Change(Change),
+    /// All rows are gone.
+    Truncate,
+    /// A row that is there was read; it is current at this place.
+    Copied(Row),
+    /// The target's rows are to go, for the table is copied anew.
+    Empty,
+    /// The target's rows with an older version are to go: the source does not have them.
+    Sweep(Lsn),
+    /// A key is to be stored before any position passes this place. Not for the lane.
+    Wanted(Row),
+}
+
+/// One entry of a flush unit.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Item {
+    pub(super) slot: u32,
+    /// The transaction's commit position.
+    pub(in crate::pipeline) commit_lsn: Lsn,
+    /// What happened.
+    pub(in crate::pipeline) what: What,
+}
+
+/// One table's part of a flush unit, for its lane.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Job {
+    /// The unit.
+    pub(in crate::pipeline) unit: UnitId,
+    /// The table as the rows were written under it.
+    pub(in crate::pipeline) schema: Arc<TableSchema>,
+    /// Never empty.
+    pub(in crate::pipeline) items: Vec<Item>,
+    /// Commit position of the newest transaction that the table has wholly with this part; invalid if there is none.
+    pub(in crate::pipeline) through: Lsn,
+    /// The budget's share of the rows, given back with the last part.
+    pub(in crate::pipeline) permits: Arc<[Arc<Permit>]>,
+}
+
+/// What came since the last unit was closed.
+#[derive(Debug, Default)]
+pub(super) struct OpenUnit {
+    pub(super) items: Vec<Item>,
+    /// The blocks the items came in: what of the budget they hold, and their bytes.
+    pub(super) blocks: Vec<(Arc<Permit>, u64)>,
+    pub(super) mark: Mark,
+}
+
+impl OpenUnit {
+    /// Bytes of the blocks.
+    pub(super) fn bytes(&self) -> u64 {
+        self.blocks.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Moves the mark over everything that is open, outside of a transaction. The position stays that of the last one.
+    pub(super) fn mark_all(&mut self) {
+        self.mark.items = self.items.len();
+        self.mark.block = self.blocks.len().saturating_sub(1);
+    }
+
+    /// Row changes from an entry on.
+    pub(super) fn changes_from(&self, first: usize) -> u64 {
+        self.items[first..].iter().filter(|item| matches!(item.what, What::Change(_))).count() as u64
+    }
+
+    /// Takes out what lies before the mark; the rest stays open.
+    pub(super) fn split(&mut self, mark: Mark) -> OpenUnit {
+        let items = self.items.split_off(mark.items);
+        let blocks = if items.is_empty() { Vec::new() } else { self.blocks[mark.block..].to_vec() };
+        let rest = OpenUnit { items, blocks, mark: Mark::default() };
+        std::mem::replace(self, rest)
+    }
+}
+
+/// The end of the last complete transaction in the open unit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    pub(super) items: usize,
+    /// The block that the mark is in.
+    pub(super) block: usize,
+    pub(super) end: Option<End>,
+    pub(super) commit_lsn: Lsn,
+}
+
+/// The entries by slot, each table's in order; versions of one table follow each other.
+pub(super) fn by_slot(items: Vec<Item>) -> Vec<(u32, Vec<Item>)> {
+    let mut places: HashMap<u32, usize, FixedState> = HashMap::default();
+    let mut parts: Vec<(u32, Vec<Item>)> = Vec::new();
+    let mut last = (u32::MAX, 0);
+    for item in items {
+        if item.slot != last.0 {
+            let place = *places.entry(item.slot).or_insert_with(|| {
+                parts.push((item.slot, Vec::new()));
+                parts.len() - 1
+            });
+            last = (item.slot, place);
+        }
+        parts[last.1].1.push(item);
+    }
+    parts.sort_unstable_by_key(|(slot, _)| *slot);
+    parts
+}
