@@ -372,7 +372,7 @@ fn no_position_passes_a_change_that_left_values_out_before_its_key_is_stored() {
     assert_eq!(bench.durable, [1, 11]);
     assert!(matches!(bench.open(1, Wanted::Keys(5)), Opened::Yes { keys } if keys.len() == 1));
     bench.read(1, 12, vec![copied_row("a", Some("1"))]);
-    bench.ask(|core, actions| core.blocks_done(TableId(3), actions));
+    bench.ask(|core, actions| core.blocks_done(TableId(3), true, actions));
     assert!(!bench.ask(|core, _| core.finish_copy(TableId(3))), "the row is not in yet");
     bench.block(10, vec![Event::Idle { lsn: Lsn(12) }]);
     bench.pass(1000 * MS);

@@ -607,6 +607,8 @@ fn at(lsn: Lsn, paused: bool) -> Checkpoint {
         publication_fingerprint: String::new(),
         incomplete_tables: Vec::new(),
         paused,
+        copy_paused: false,
+        unseen: Vec::new(),
     }
 }
 
