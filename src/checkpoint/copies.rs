@@ -80,7 +80,7 @@ pub trait CopyStore: Send + Sync + 'static {
     fn load(&self) -> impl Future<Output = Result<Vec<StoredCopy>, Reason>> + Send;
 
     /// Stores a new copy of a table in place of any before, its ranges and repairs with it. Returns an id above that
-    /// of every transaction that began before.
+    /// of every transaction that began before; it is the copy's barrier if the copy has none.
     ///
     /// # Errors
     /// A [`Reason`] if that is not certain.

@@ -40,7 +40,12 @@ impl Collapsed {
     /// Takes in the next change.
     pub(super) fn apply(&mut self, commit_lsn: Lsn, change: Change) {
         match change {
-            Change::Insert { new } => self.put(LoadRow { op: Op::Insert, row: new, commit_lsn }, true),
+            // One that leaves values out was an update, which moved the row into the publication's filter: the target
+            // does not have it.
+            Change::Insert { new } => {
+                let whole = !new.has_unchanged();
+                self.put(LoadRow { op: Op::Insert, row: new, commit_lsn }, whole);
+            }
             Change::Delete { old } => {
                 self.put(LoadRow { op: Op::Delete, row: old.row().clone(), commit_lsn }, true);
             }
@@ -303,6 +308,17 @@ mod tests {
                 target.insert(key, (cell(row.column(1)), kept.unwrap_or_else(|| cell(row.column(2)))));
             }
         }
+    }
+
+    /// An update that moves a row into a publication's filter is told as an insert, with its large value left out.
+    #[test]
+    fn an_insert_that_leaves_a_value_out_is_completed_from_the_source() {
+        let mut collapsed = Collapsed::new(schema(), 1);
+        collapsed.apply(Lsn(1), Change::Insert { new: tuple(1, Some(2), None) });
+        assert_eq!(collapsed.incomplete(), [tuple(1, Some(2), None)]);
+        collapsed.complete(vec![Some(tuple(1, Some(9), Some(Some(3))))]);
+        let loads = collapsed.into_loads(Deletes::WithRows);
+        assert_eq!((loads.len(), &loads[0].rows[0].row), (1, &tuple(1, Some(2), Some(Some(3)))));
     }
 
     proptest! {

@@ -281,7 +281,7 @@ impl<S: Sink> Worker<S> {
             CopyRequest::Piece { window, rows, permit, bytes } => core.piece(window, rows, permit, bytes),
             CopyRequest::End { window } => core.end_window(window),
             CopyRequest::Abort { window } => core.abort_window(window),
-            CopyRequest::BlocksDone { table, complete } => core.blocks_done(table, complete, actions),
+            CopyRequest::BlocksDone { table, complete } => core.blocks_done(table, complete, now, actions),
             CopyRequest::Sweep { schema, before } => core.remove(schema, What::Sweep(before), actions),
             CopyRequest::Empty { schema } => core.remove(schema, What::Empty, actions),
             CopyRequest::Finish { table, answer } => _ = answer.send(core.finish_copy(table)),

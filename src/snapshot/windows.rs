@@ -169,6 +169,11 @@ impl TableCopy {
         !self.windows.is_empty()
     }
 
+    /// Whether a key is wanted, or read by a window that is open.
+    pub fn repairs(&self) -> bool {
+        self.repairs.len() > 0 || self.windows.iter().any(|window| window.keys.is_some())
+    }
+
     /// Whether this window is open.
     pub fn has_window(&self, id: WindowId) -> bool {
         self.windows.iter().any(|window| window.id == id)
@@ -263,8 +268,11 @@ impl TableCopy {
     /// Takes in a change that is told again although the target has it: if it left values out, its key may have been
     /// wanted for it, and is wanted again. Returns the key then, to be stored before a position passes.
     pub fn had_already(&mut self, schema: &TableSchema, change: &Change) -> Option<Row> {
-        let Change::Update { old, new } = change else { return None };
-        let new = filled(schema, old.as_ref(), new.clone());
+        let new = match change {
+            Change::Insert { new } => new.clone(),
+            Change::Update { old, new } => filled(schema, old.as_ref(), new.clone()),
+            Change::Delete { .. } => return None,
+        };
         if !new.has_unchanged() {
             return None;
         }
@@ -280,6 +288,8 @@ impl TableCopy {
     /// Takes in the next change of the table.
     pub fn change(&mut self, schema: &TableSchema, commit_lsn: Lsn, change: Change) -> Route {
         let route = match change {
+            // An update that moved its row into a publication's filter is told as an insert, and may leave values out.
+            Change::Insert { new } if new.has_unchanged() => self.want(schema, &new, None),
             Change::Insert { ref new } => {
                 self.state(schema, new);
                 Route::Flow(change)

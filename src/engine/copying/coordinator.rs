@@ -326,6 +326,10 @@ impl<S: Source> Coordinator<S> {
             return;
         };
         let mut copying = TableCopying::stored(schema, stored, aim);
+        if copying.again && !self.options.versions {
+            // The target was emptied for it, or is about to be.
+            copying.was_complete = false;
+        }
         if self.options.mode == CopyMode::Never && !copying.again && !copying.settling {
             // Its blocks are left alone, but rows whose changes were set aside must be read: nothing else tells them.
             info!(table = %copying.schema.name, "the copy that was begun is left as it is: SNAPSHOT is never");
@@ -467,8 +471,23 @@ impl<S: Source> Coordinator<S> {
                 }
                 _ => self.pipeline.copy(CopyRequest::Stored { token }).await,
             },
+            CopyEvent::NothingWanted { table } => {
+                if let Some(copying) = self.tables.get_mut(&table) {
+                    let settled: Vec<Row> = copying.wanted.drain().collect();
+                    if !settled.is_empty() {
+                        self.keep(Keep::Repaired(table, settled));
+                    }
+                }
+            }
+            CopyEvent::BlocksDone { table } => {
+                if let Some(copying) = self.tables.get(&table).filter(|copying| copying.known && !copying.is_over()) {
+                    let change = Box::new(copying.to_store());
+                    self.keep(Keep::Change(change));
+                }
+            }
             CopyEvent::Removed { table } => {
                 if let Some(copying) = self.tables.get_mut(&table) {
+                    copying.emptied |= matches!(copying.step, Step::Empty { .. });
                     copying.step = match copying.step {
                         Step::Empty { .. } => Step::Blocks,
                         Step::Sweep { .. } => Step::Finish { asked: false },
@@ -641,14 +660,8 @@ impl<S: Source> Coordinator<S> {
         match outcome {
             Outcome::Read(..) | Outcome::Gone => {}
             Outcome::NotNow | Outcome::NoCopy => copying.hold_off(NOT_NOW),
-            Outcome::Nothing => {
-                // Later changes stated their rows whole, or removed them.
-                copying.more_wanted = false;
-                let settled: Vec<Row> = copying.wanted.drain().collect();
-                if !settled.is_empty() {
-                    self.keep(Keep::Repaired(table, settled));
-                }
-            }
+            // Which keys that concerns is told among those that are wanted anew, so that none of these is forgotten.
+            Outcome::Nothing => copying.more_wanted = false,
             Outcome::TooSlow => copying.hold_off(SHORT_OF_MEMORY),
             Outcome::Rewritten => {
                 copying.hold_off(NOT_NOW);
@@ -730,8 +743,11 @@ impl<S: Source> Coordinator<S> {
                     let waiting = self.tables.values_mut().filter(|copying| copying.step == Step::Barrier);
                     let over = waiting.filter(|copying| sees.oldest_running() > copying.barrier);
                     for copying in over {
-                        let empties = copying.again && !self.options.versions && copying.plan.copied().is_empty();
-                        copying.step = if empties { Step::Empty { asked: false } } else { Step::Blocks };
+                        copying.step = if copying.is_to_be_emptied(self.options.versions) {
+                            Step::Empty { asked: false }
+                        } else {
+                            Step::Blocks
+                        };
                     }
                 }
             }
@@ -905,13 +921,13 @@ impl<S: Source> Coordinator<S> {
             }
             Step::Empty { asked: false } => {
                 copying.step = Step::Empty { asked: true };
+                copying.was_complete = false;
                 pipeline.copy(CopyRequest::Empty { schema: copying.schema.clone() }).await;
             }
             Step::Blocks if copying.plan.is_done() => {
                 copying.step = Step::Repair;
+                // It is stored when the pipeline has told every key that was wanted until then.
                 pipeline.copy(CopyRequest::BlocksDone { table, complete: true }).await;
-                let change = Box::new(copying.to_store());
-                self.keep(Keep::Change(change));
             }
             Step::Repair if copying.wanted.is_empty() && copying.key_window.is_none() && !copying.more_wanted => {
                 let sweeps = copying.again && self.options.versions && !copying.settling && !copying.swept;

@@ -63,6 +63,8 @@ pub(super) struct TableCopying {
     pub(super) refused: bool,
     /// Whether rows of before were asked to be removed.
     pub(super) swept: bool,
+    /// Whether the target was emptied for it in this life. Not twice: rows that are copied already would go with it.
+    pub(super) emptied: bool,
     /// Keys that wait to be read again.
     pub(super) wanted: HashSet<Row>,
     /// The window that reads keys.
@@ -99,6 +101,7 @@ impl TableCopying {
             anew: false,
             refused: false,
             swept: false,
+            emptied: false,
             wanted: HashSet::new(),
             key_window: None,
             keys: KEYS,
@@ -149,6 +152,12 @@ impl TableCopying {
             copied: self.plan.copied().to_vec(),
             repairs: self.wanted.iter().cloned().collect(),
         }
+    }
+
+    /// Whether the target is emptied before the first row is copied: it was copied before, and keeps no versions to
+    /// tell the rows of before by.
+    pub(super) fn is_to_be_emptied(&self, versions: bool) -> bool {
+        self.again && !versions && !self.emptied && self.plan.copied().is_empty()
     }
 
     pub(super) fn is_over(&self) -> bool {

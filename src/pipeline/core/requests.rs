@@ -28,8 +28,14 @@ impl Core {
         self.apply_complete(table, actions);
     }
 
-    /// All blocks are durable.
-    pub(in crate::pipeline) fn blocks_done(&mut self, table: TableId, all: bool, actions: &mut Vec<Action>) {
+    /// All blocks are durable, or the rest is given up.
+    pub(in crate::pipeline) fn blocks_done(
+        &mut self,
+        table: TableId,
+        all: bool,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
         let (Some(copy), Some(complete)) = (self.copies.tables.get_mut(&table), self.copies.complete.get_mut(&table))
         else {
             return;
@@ -38,6 +44,12 @@ impl Core {
         complete.then &= all;
         complete.now = complete.then;
         self.copies.tell_dropped(actions);
+        // A window that brings no row is over at once, so keys may still wait here to be stored that were wanted because
+        // of it. (Those of a transaction that is not complete are none of them: no window has seen it.)
+        if self.open.items[..self.open.mark.items].iter().any(|item| matches!(item.what, What::Wanted(_))) {
+            self.close(self.open.mark, now, actions);
+        }
+        actions.push(Action::Tell(CopyEvent::BlocksDone { table }));
         self.apply_complete(table, actions);
     }
 
@@ -64,7 +76,12 @@ impl Core {
         let must_see = self.copies.must_see();
         let Some(copy) = self.copies.tables.get_mut(&table) else { return Opened::NoCopy };
         match copy.open(window, wanted, must_see) {
-            None => Opened::NothingWanted,
+            None => {
+                if !self.copies.repairs(table) {
+                    actions.push(Action::Tell(CopyEvent::NothingWanted { table }));
+                }
+                Opened::NothingWanted
+            }
             Some(keys) => Opened::Yes { keys: keys.iter().map(|key| schema.row_of_key(key)).collect() },
         }
     }

@@ -372,8 +372,9 @@ fn no_position_passes_a_change_that_left_values_out_before_its_key_is_stored() {
     assert_eq!(bench.durable, [1, 11]);
     assert!(matches!(bench.open(1, Wanted::Keys(5)), Opened::Yes { keys } if keys.len() == 1));
     bench.read(1, 12, vec![copied_row("a", Some("1"))]);
-    bench.ask(|core, actions| core.blocks_done(TableId(3), true, actions));
+    bench.ask(|core, actions| core.blocks_done(TableId(3), true, Instant::now(), actions));
     assert!(!bench.ask(|core, _| core.finish_copy(TableId(3))), "the row is not in yet");
+    assert_eq!(bench.told(), "[BlocksDone { table: TableId(3) }]");
     bench.block(10, vec![Event::Idle { lsn: Lsn(12) }]);
     bench.pass(1000 * MS);
     bench.finish(1);
@@ -382,6 +383,51 @@ fn no_position_passes_a_change_that_left_values_out_before_its_key_is_stored() {
     bench.block(10, vec![begin(20), update("a", None), commit(20)]);
     bench.pass(1000 * MS);
     assert!(bench.jobs[2].schema.complete, "from now on the row may be taken to be there");
+}
+
+#[test]
+fn keys_that_were_wanted_before_are_told_before_blocks_are_done() {
+    let mut bench = Bench::copying(Phase::Copying);
+    bench.block(10, vec![begin(10), insert(1), commit(10)]);
+    bench.open(1, Wanted::Blocks);
+    // The row moved out of the blocks that are read, into some that were read before: only its key tells of it.
+    bench.block(10, vec![begin(20), update("a", None), commit(20)]);
+    bench.read(1, 21, vec![]);
+    assert_eq!(bench.told(), "[Durable { window: WindowId(1), repaired: [] }]", "it brings nothing to wait for");
+    bench.ask(|core, actions| core.blocks_done(TableId(3), true, Instant::now(), actions));
+    let told = std::mem::take(&mut bench.told);
+    assert!(matches!(&told[..], [CopyEvent::Wanted { .. }, CopyEvent::BlocksDone { .. }]), "{told:?}");
+}
+
+#[test]
+fn that_no_key_is_wanted_is_told_in_its_place_among_those_that_are() {
+    let mut bench = Bench::copying(Phase::Copying);
+    let wants = |lsn| vec![begin(lsn), update("a", None), commit(lsn)];
+    bench.block(10, wants(10));
+    bench.block(10, vec![begin(20), update("a", Some("2")), commit(20)]);
+    assert_eq!(bench.open(1, Wanted::Keys(5)), Opened::NothingWanted);
+    bench.block(10, wants(30));
+    bench.pass(4000 * MS);
+    let told = std::mem::take(&mut bench.told);
+    let in_order =
+        matches!(&told[..], [CopyEvent::Wanted { .. }, CopyEvent::NothingWanted { .. }, CopyEvent::Wanted { .. }]);
+    assert!(in_order, "{told:?}");
+    assert!(matches!(bench.open(2, Wanted::Keys(5)), Opened::Yes { .. }));
+}
+
+#[test]
+fn an_insert_that_leaves_values_out_wants_its_key_in_both_phases() {
+    for phase in [Phase::Copying, Phase::Repairing] {
+        let mut bench = Bench::copying(phase);
+        let new = copied_row("a", None);
+        bench.block(
+            10,
+            vec![begin(10), Event::Change { table: TableId(3), change: Change::Insert { new } }, commit(10)],
+        );
+        assert_eq!(bench.parts(), [], "{phase:?}");
+        assert!(matches!(bench.told[..], [CopyEvent::Wanted { .. }]), "{phase:?}");
+        assert!(matches!(bench.open(1, Wanted::Keys(5)), Opened::Yes { .. }), "{phase:?}");
+    }
 }
 
 #[test]
@@ -447,8 +493,9 @@ fn a_copy_that_is_given_up_still_repairs_what_it_left_out_of_date() {
     bench.block(10, vec![begin(10), update("a", None), commit(10)]);
     bench.open(1, Wanted::Blocks);
     bench.told();
-    bench.ask(|core, actions| core.blocks_done(TableId(3), false, actions));
-    assert_eq!(bench.told(), "[Dropped { window: WindowId(1), why: Cancelled }]");
+    bench.ask(|core, actions| core.blocks_done(TableId(3), false, Instant::now(), actions));
+    let want = "[Dropped { window: WindowId(1), why: Cancelled }, BlocksDone { table: TableId(3) }]";
+    assert_eq!(bench.told(), want);
     assert_eq!(bench.open(2, Wanted::Blocks), Opened::NothingWanted, "one that was asked for too late");
     bench.block(10, vec![begin(20), update("a", None), update("b", None), commit(20)]);
     bench.pass(1000 * MS);

@@ -259,7 +259,8 @@ impl CopyStore for PgCopies {
                  INSERT INTO {schema}.snapshot_tables
                      (pipeline, table_id, state, again, since, barrier, storages, incarnations, blocks, bytes,
                       row_estimates, lineage, format, updated_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, {FORMAT}, pg_catalog.clock_timestamp())
+                 VALUES ($1, $2, $3, $4, $5,
+                         CASE WHEN $6::bigint = 0 THEN pg_catalog.pg_current_xact_id()::text::bigint ELSE $6 END, $7, $8, $9, $10, $11, $12, {FORMAT}, pg_catalog.clock_timestamp())
                  ON CONFLICT (pipeline, table_id) DO UPDATE
                  SET state = excluded.state, again = excluded.again, since = excluded.since,
                      barrier = excluded.barrier, storages = excluded.storages,

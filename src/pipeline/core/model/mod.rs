@@ -421,8 +421,7 @@ impl World {
         let range = self.pending[table].last().copied();
         let busy = mine > 0 || self.ended.iter().any(|(_, of, _)| *of == table);
         if phase == Phase::Copying && range.is_none() && !busy {
-            self.stored[table].phase = Some(Phase::Repairing);
-            return self.ask(|core, _, actions| core.blocks_done(id, true, actions));
+            return self.ask(|core, now, actions| core.blocks_done(id, true, now, actions));
         }
         let by_key = phase == Phase::Repairing || range.is_none() || self.rng.u8(0..4) == 0;
         let wanted = if by_key { Wanted::Keys(self.rng.usize(1..4)) } else { Wanted::Blocks };
@@ -576,6 +575,11 @@ impl World {
                     copy.wanted.extend(new);
                 }
                 return self.ask(|core, _, _| core.stored(token));
+            }
+            CopyEvent::NothingWanted { table } => self.stored[table.0 as usize].wanted.clear(),
+            CopyEvent::BlocksDone { table } => {
+                let copy = &mut self.stored[table.0 as usize];
+                copy.phase = copy.phase.map(|_| Phase::Repairing);
             }
             other => return Err(format!("{other:?}")),
         }
