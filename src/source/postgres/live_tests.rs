@@ -88,6 +88,12 @@ impl Lab {
         self.run().await.err().into_iter().flatten().map(|reason| reason.code).collect()
     }
 
+    /// Why tables cannot be copied, as `check` says.
+    pub(super) async fn against_copies(&self) -> Vec<Reason> {
+        let inspection = setup::inspect(&self.worker, &self.options, None).await.unwrap();
+        setup::copy_findings(&inspection, &self.options)
+    }
+
     pub(super) async fn sql(&self, sql: &str) {
         self.admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
