@@ -12,5 +12,5 @@ mod standin;
 pub use cluster::{Cluster, ClusterError, SUPERUSER, free_port};
 pub use compare::{CompareError, Comparison, compare};
 pub use sidecar::{Said, Sidecar, Status, parse_lsn, verify};
-pub use standin::Standin;
+pub use standin::{Standin, Stored};
 pub use starrocks_standin::fault;
