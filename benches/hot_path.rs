@@ -73,7 +73,7 @@ impl Shape {
                 n.to_string(),
                 (n % 77_777).to_string(),
                 (n % 100).to_string(),
-                if n % 3 == 0 { "t" } else { "f" }.to_owned(),
+                if n.is_multiple_of(3) { "t" } else { "f" }.to_owned(),
                 format!("{}.{:02}", n / 100, n % 100),
                 (n as f64 / 7.0).to_string(),
                 (n as f64 / 8.0).to_string(),
