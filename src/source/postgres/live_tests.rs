@@ -606,7 +606,9 @@ fn at(lsn: Lsn, paused: bool) -> Checkpoint {
         slot_incarnation: String::new(),
         publication_fingerprint: String::new(),
         incomplete_tables: Vec::new(),
+        unseen: Vec::new(),
         paused,
+        copy_paused: false,
     }
 }
 

@@ -131,6 +131,8 @@ async fn obey(mut inbox: Inbox, meters: Arc<Meters>, notes: Arc<Mutex<Notes>>) {
                     Command::Pause => !std::mem::replace(&mut notes.paused, true),
                     Command::Resume => std::mem::replace(&mut notes.paused, false),
                     Command::DrainAndStop | Command::Stop => true,
+                    Command::StartCopy { .. } | Command::CancelCopy { .. } => true,
+                    Command::PauseCopy | Command::ResumeCopy => true,
                     Command::Reload { flush_rows, flush_bytes, flush_interval } => {
                         flush_rows.is_some() || flush_bytes.is_some() || flush_interval.is_some()
                     }

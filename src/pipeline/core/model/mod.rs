@@ -422,7 +422,7 @@ impl World {
         let busy = mine > 0 || self.ended.iter().any(|(_, of, _)| *of == table);
         if phase == Phase::Copying && range.is_none() && !busy {
             self.stored[table].phase = Some(Phase::Repairing);
-            return self.ask(|core, _, actions| core.blocks_done(id, actions));
+            return self.ask(|core, _, actions| core.blocks_done(id, true, actions));
         }
         let by_key = phase == Phase::Repairing || range.is_none() || self.rng.u8(0..4) == 0;
         let wanted = if by_key { Wanted::Keys(self.rng.usize(1..4)) } else { Wanted::Blocks };
