@@ -182,7 +182,7 @@ UNION ALL VALUES (interval '-178000000 years'), ('178000000 years'), ('214748364
     ('1 mon -1 day'), ('-1 day 23:00'), ('24 hours'), ('1 day')
 
 --# interval since 15
-VALUES (interval '2562047788:00:54')
+VALUES (interval '2562047788:00:54'), ('-2562047788:00:54')
 
 --# interval since 17
 VALUES (interval 'infinity'), ('-infinity')
