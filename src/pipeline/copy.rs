@@ -121,7 +121,7 @@ pub enum Opened {
         /// The keys to read, each in a row of the table's columns; empty for blocks.
         keys: Arc<[Row]>,
     },
-    /// No key is wanted.
+    /// No key is wanted, or no block any more.
     NothingWanted,
     /// The stream tells the table in other columns than these were. It is not open.
     Columns(Arc<TableSchema>),

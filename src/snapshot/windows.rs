@@ -146,8 +146,10 @@ impl TableCopy {
         self.phase
     }
 
-    /// All blocks are in: from now on the target has every row but those whose keys are wanted.
+    /// No block will be read any more: either all are in, or the rest is given up. Changes that leave values out flow
+    /// from now on without being noted, so no window of blocks may put rows in behind them.
     pub fn blocks_done(&mut self) {
+        self.drop_where(Why::Cancelled, |window| window.keys.is_none());
         self.phase = Phase::Repairing;
     }
 
@@ -173,9 +175,10 @@ impl TableCopy {
     }
 
     /// Opens a window. `after`: the transactions that its snapshot must see. Returns the keys it is to read; `None` if
-    /// no key is wanted.
+    /// no key is wanted, or no block any more.
     pub fn open(&mut self, id: WindowId, wanted: Wanted, after: Vec<u32>) -> Option<Vec<Row>> {
         let keys = match wanted {
+            Wanted::Blocks if self.phase == Phase::Repairing => return None,
             Wanted::Blocks => None,
             Wanted::Keys(max) => Some(self.repairs.choose(id, max)).filter(|keys| !keys.is_empty()),
         };

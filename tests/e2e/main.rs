@@ -8,6 +8,8 @@ mod shutdown;
 mod sink;
 mod slots;
 mod snapshot;
+mod toast;
 mod types;
+mod values;
 mod verify;
 mod world;

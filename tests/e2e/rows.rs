@@ -9,7 +9,8 @@ const LARGE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, small integer, large
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unchanged_large_value_stays_what_it_is_however_the_row_changes() {
-    let world = World::new(LARGE).await;
+    let mut world = World::new(LARGE).await;
+    world.set("SNAPSHOT", "never");
     world.sql("INSERT INTO shop.t VALUES (0, 1, repeat('before the start ', 1000))").await;
     let sidecar = world.streaming().await;
     let rows = "INSERT INTO shop.t SELECT n, n, repeat(md5(n::text), 200) FROM generate_series(1, 8) n";

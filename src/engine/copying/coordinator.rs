@@ -235,7 +235,7 @@ impl<S: Source> Coordinator<S> {
             Ask::End => self.end().await,
             Ask::Pause { paused, answer } => _ = answer.send(Ok(self.pause(paused))),
             Ask::Start { tables, answer } => {
-                let outcome = self.named(&tables).map(|tables| self.start(tables));
+                let outcome = self.may_start().and_then(|()| self.named(&tables)).map(|tables| self.start(tables));
                 _ = answer.send(outcome);
             }
             Ask::Cancel { tables, answer } => {
@@ -368,6 +368,14 @@ impl<S: Source> Coordinator<S> {
                 self.pipeline.copy(CopyRequest::Abort { window }).await;
                 self.give_back(&open, false);
             }
+        }
+    }
+
+    fn may_start(&self) -> Result<(), Refusal> {
+        let problem = "is never: what a copy needs was not set up; restart with SNAPSHOT=initial".to_owned();
+        match self.options.mode {
+            CopyMode::Never => Err(Refusal::BadSetting { setting: "SNAPSHOT", problem }),
+            CopyMode::Initial | CopyMode::Only => Ok(()),
         }
     }
 

@@ -37,6 +37,7 @@ impl Core {
         copy.blocks_done();
         complete.then &= all;
         complete.now = complete.then;
+        self.copies.tell_dropped(actions);
         self.apply_complete(table, actions);
     }
 

@@ -440,3 +440,23 @@ fn rows_that_wait_are_let_go_when_the_stream_cannot_reach_their_position() {
     assert_eq!(bench.budget.used(), 0);
     assert!(!bench.core.can_relieve());
 }
+
+#[test]
+fn a_copy_that_is_given_up_still_repairs_what_it_left_out_of_date() {
+    let mut bench = Bench::copying(Phase::Copying);
+    bench.block(10, vec![begin(10), update("a", None), commit(10)]);
+    bench.open(1, Wanted::Blocks);
+    bench.told();
+    bench.ask(|core, actions| core.blocks_done(TableId(3), false, actions));
+    assert_eq!(bench.told(), "[Dropped { window: WindowId(1), why: Cancelled }]");
+    assert_eq!(bench.open(2, Wanted::Blocks), Opened::NothingWanted, "one that was asked for too late");
+    bench.block(10, vec![begin(20), update("a", None), update("b", None), commit(20)]);
+    bench.pass(1000 * MS);
+    assert_eq!(bench.parts(), [(3, 1)], "the row that is out of date is not changed in part");
+    assert!(!bench.jobs[0].schema.complete, "the other may be missing");
+    assert!(!bench.ask(|core, _| core.finish_copy(TableId(3))));
+    assert!(matches!(bench.open(3, Wanted::Keys(5)), Opened::Yes { keys } if keys.len() == 1));
+    bench.read(3, 21, vec![]);
+    bench.finish(0);
+    assert!(bench.ask(|core, _| core.finish_copy(TableId(3))), "the row is gone");
+}

@@ -24,6 +24,9 @@ struct Arguments {
     /// Transactions per second that the shop's people make, about.
     #[arg(long, default_value_t = 200)]
     rate: u32,
+    /// Rows that are there before the start, about.
+    #[arg(long, default_value_t = 150_000)]
+    rows: u32,
     /// The sidecar's binary; the one beside this program if left out.
     #[arg(long)]
     sluicegate: Option<PathBuf>,
@@ -63,8 +66,8 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
         stopper.store(true, Relaxed);
     });
     let mut stage = set_the_stage(arguments).await?;
-    wait_until_streaming(&stage, &stop).await?;
     let traffic = start_traffic(&stage, arguments.rate, stop.clone()).await?;
+    watch_the_copy(&stage, &stop).await?;
     watch(&stage, arguments.seconds, &stop).await?;
     stop.store(true, Relaxed);
     let transactions = traffic.await??;
@@ -99,6 +102,7 @@ async fn set_the_stage(arguments: &Arguments) -> Result<Stage, Failure> {
     let cluster = Cluster::start(&[])?;
     let client = cluster.client().await?;
     shop::create(&client).await?;
+    shop::fill(&client, arguments.rows).await?;
     let version: String = client.query_one("SHOW server_version", &[]).await?.get(0);
     let standin = Standin::start().await?;
     let (grpc, http) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
@@ -127,20 +131,41 @@ async fn set_the_stage(arguments: &Arguments) -> Result<Stage, Failure> {
     Ok(Stage { sidecar, standin, cluster, _folder: folder })
 }
 
-async fn wait_until_streaming(stage: &Stage, stop: &AtomicBool) -> Result<(), Failure> {
-    let start = Instant::now();
+/// Shows how the rows that were there are copied, until they are.
+async fn watch_the_copy(stage: &Stage, stop: &AtomicBool) -> Result<(), Failure> {
+    let (start, mut last, mut seen) = (Instant::now(), Instant::now(), 0.0);
+    println!("\nrows that were there already are copied while the shop is open:");
     loop {
         let status = stage.sidecar.status();
+        let number = |name: &str| status.as_ref().map_or(0.0, |status| status.number(name));
+        let rows = number("snapshot_rows_synced");
         if status.as_ref().is_some_and(|status| status.text("stage") == "CDC") {
+            let (seconds, bytes) = (start.elapsed().as_secs_f64(), number("snapshot_bytes_synced"));
+            let (per_second, mib) = (rows / seconds, bytes / seconds / f64::from(1 << 20));
+            println!("copied {rows:.0} rows in {seconds:.1} s: {per_second:.0} rows/s, {mib:.1} MiB/s, start included");
             return Ok(());
         }
-        if stop.load(Relaxed) || start.elapsed() > Duration::from_secs(60) {
-            let log = std::fs::read_to_string(stage.sidecar.log()).unwrap_or_default();
-            return Err(format!("sluicegate does not follow the changes; its log:\n{log}").into());
+        if rows > seen || last.elapsed() > Duration::from_secs(1) && status.is_some() {
+            let (done, all) = (number("snapshot_chunks_done"), number("snapshot_chunks_total"));
+            let per_second = number("snapshot_rows_per_second");
+            println!(
+                "{:>4}s {rows:>10.0} rows, {done:.0} of {all:.0} parts, {per_second:.0} rows/s",
+                start.elapsed().as_secs()
+            );
+            last = Instant::now();
         }
-        sleep(Duration::from_millis(100)).await;
+        if rows > seen {
+            seen = rows;
+        } else if stop.load(Relaxed) || start.elapsed() > GIVE_UP {
+            let log = std::fs::read_to_string(stage.sidecar.log()).unwrap_or_default();
+            return Err(format!("sluicegate does not get to follow the changes; its log:\n{log}").into());
+        }
+        sleep(Duration::from_millis(250)).await;
     }
 }
+
+/// How long the copy may take at most.
+const GIVE_UP: Duration = Duration::from_secs(600);
 
 type Traffic = tokio::task::JoinHandle<Result<u64, tokio_postgres::Error>>;
 

@@ -55,6 +55,23 @@ pub async fn create(client: &Client) -> Result<(), Error> {
     client.batch_execute(TABLES).await
 }
 
+/// Puts rows into them that are there before anybody follows changes: about so many in all.
+///
+/// # Errors
+/// Whatever the server says.
+pub async fn fill(client: &Client, rows: u32) -> Result<(), Error> {
+    let third = rows / 3;
+    let statements = format!(
+        "INSERT INTO shop.customers (email, name, balance) SELECT 'old' || n || '@example.org', 'Customer ' || n, n % 500
+             FROM generate_series(1, {third}) n;
+         INSERT INTO shop.orders (customer_id, status, total, note) SELECT n, 'shipped', n % 900, repeat('long ago ', n % 9)
+             FROM generate_series(1, {third}) n;
+         INSERT INTO shop.carts (session, payload, digest) SELECT md5(n::text), '{{\"items\": [1, 2, 3]}}',
+             decode(md5(n::text), 'hex') FROM generate_series(1, {third}) n"
+    );
+    client.batch_execute(&statements).await
+}
+
 /// What people do, one transaction at a time, with a fixed seed: inserts, updates, deletes, updates that leave a
 /// large value alone, changed keys, and now and then a truncate.
 #[derive(Debug)]

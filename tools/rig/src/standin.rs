@@ -1,9 +1,14 @@
 //! The stand-in for StarRocks, in this process.
 
+use std::collections::BTreeMap;
+
 use mysql_async::{Conn, OptsBuilder};
 use starrocks_standin::fault::Faults;
-use starrocks_standin::store::{LoadRecord, Settings};
+use starrocks_standin::store::{CatalogError, LoadRecord, Settings};
 use starrocks_standin::{Options, Server, StartError};
+
+/// A row of the target as it is stored: the printed bytes of each column; `None` is NULL.
+pub type Stored = BTreeMap<String, Option<Vec<u8>>>;
 
 /// A running stand-in on free loopback ports.
 #[derive(Debug)]
@@ -59,6 +64,17 @@ impl Standin {
     /// Every committed load, in order.
     pub fn history(&self) -> Vec<LoadRecord> {
         self.0.history()
+    }
+
+    /// The rows of a table as they are stored, those marked as deleted among them. No conversion of a SELECT or of a
+    /// client is in between.
+    ///
+    /// # Errors
+    /// If there is no such table.
+    pub fn stored(&self, database: &str, table: &str) -> Result<Vec<Stored>, CatalogError> {
+        let (def, rows) = self.0.store().scan(database, table)?;
+        let names = || def.columns.iter().map(|column| column.name.clone());
+        Ok(rows.iter().map(|row| names().zip(row.iter().map(|cell| cell.print())).collect()).collect())
     }
 
     /// Changes how it behaves.
