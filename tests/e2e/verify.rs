@@ -222,6 +222,7 @@ async fn without_a_running_pipeline_it_says_what_to_do_and_a_blocked_table_is_ex
          DISTRIBUTED BY HASH(id) PROPERTIES (\"replication_num\" = \"1\")",
         )
         .await;
+    world.set("SNAPSHOT", "never");
     let mut sidecar = world.streaming().await;
     world.sql("INSERT INTO shop.narrow VALUES (1, 'short'), (2, 'a value far too long for it')").await;
     world.sql("INSERT INTO shop.other SELECT n FROM generate_series(1, 100) n").await;

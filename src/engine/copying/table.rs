@@ -45,6 +45,8 @@ const KEYS_WAITING_MAX: usize = 5 * KEYS;
 #[derive(Debug)]
 pub(super) struct TableCopying {
     pub(super) schema: Arc<TableSchema>,
+    /// A position at which the table had these columns; invalid if none is known.
+    pub(super) as_of: Lsn,
     pub(super) step: Step,
     pub(super) plan: TablePlan,
     /// Whether the table was copied before, so that rows of before are to be removed.
@@ -89,6 +91,7 @@ impl TableCopying {
         TableCopying {
             was_complete: schema.complete,
             schema,
+            as_of: Lsn::INVALID,
             step: Step::Survey { asked: false },
             plan: TablePlan::new(Vec::new(), Vec::new(), aim),
             again: false,
