@@ -1,6 +1,6 @@
 //! How the copy of one table stands.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,8 +65,8 @@ pub(super) struct TableCopying {
     pub(super) refused: bool,
     /// Whether rows of before were asked to be removed.
     pub(super) swept: bool,
-    /// Keys that wait to be read again.
-    pub(super) wanted: HashSet<Row>,
+    /// Keys that wait to be read again, each with the first window that was opened after it was told.
+    pub(super) wanted: HashMap<Row, WindowId>,
     /// The window that reads keys.
     pub(super) key_window: Option<WindowId>,
     /// Keys in the next such window.
@@ -102,7 +102,7 @@ impl TableCopying {
             anew: false,
             refused: false,
             swept: false,
-            wanted: HashSet::new(),
+            wanted: HashMap::new(),
             key_window: None,
             keys: KEYS,
             more_wanted: false,
@@ -130,7 +130,7 @@ impl TableCopying {
             since: stored.since,
             barrier: stored.barrier,
             settling: stored.state == CopyState::Cancelled,
-            wanted: stored.repairs.into_iter().collect(),
+            wanted: stored.repairs.into_iter().map(|key| (key, WindowId(0))).collect(),
             ..TableCopying::new(schema, aim)
         }
     }
@@ -150,7 +150,7 @@ impl TableCopying {
             barrier: self.barrier,
             storages: self.plan.storages().to_vec(),
             copied: self.plan.copied().to_vec(),
-            repairs: self.wanted.iter().cloned().collect(),
+            repairs: self.wanted.keys().cloned().collect(),
         }
     }
 

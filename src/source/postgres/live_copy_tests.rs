@@ -265,13 +265,16 @@ async fn leaves_are_read_by_the_columns_of_their_root() {
 
 #[tokio::test]
 async fn filters_and_column_lists_of_the_publication_hold() {
-    let copy = Copy::new(
-        "filtered",
-        "public.t",
-        "CREATE TABLE public.t (id int PRIMARY KEY, secret text, v text);
-         CREATE PUBLICATION filtered_pub FOR TABLE public.t (id, v) WHERE (id % 2 = 1 AND v IS DISTINCT FROM 'x')",
-    )
-    .await;
+    let table = "CREATE TABLE public.t (id int PRIMARY KEY, secret text, v text)";
+    let partial =
+        "CREATE PUBLICATION filtered_pub FOR TABLE public.t (id, v) WHERE (id % 2 = 1 AND v IS DISTINCT FROM 'x')";
+    if rig::major().unwrap() < 15 {
+        let copy = Copy::new("filtered", "public.t", table).await;
+        assert_eq!(copy.lab.refused(partial).await, "42601", "version 14 knows neither");
+        copy.lab.forget().await;
+        return;
+    }
+    let copy = Copy::new("filtered", "public.t", &format!("{table}; {partial}")).await;
     copy.lab
         .sql("INSERT INTO public.t SELECT i, 'secret', CASE WHEN i % 5 > 0 THEN 'v' || i END FROM generate_series(1, 9) i")
         .await;

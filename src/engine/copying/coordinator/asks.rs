@@ -159,7 +159,7 @@ impl<S: Source> Coordinator<S> {
             table: copying.schema.id,
             phase,
             complete: !copying.settling || copying.was_complete,
-            wanted: copying.wanted.iter().cloned().collect(),
+            wanted: copying.wanted.keys().cloned().collect(),
         };
         self.pipeline.copy(request).await;
         copying.known = true;

@@ -26,7 +26,8 @@ impl<S: Source> Coordinator<S> {
             CopyEvent::Dropped { window, why } => self.settle(window, Fate::Dropped(why)),
             CopyEvent::Wanted { table, keys, token } => match self.tables.get_mut(&table) {
                 Some(copying) if !copying.is_over() => {
-                    copying.wanted.extend(keys.iter().cloned());
+                    let next = WindowId(self.next_window);
+                    copying.wanted.extend(keys.iter().map(|key| (key.clone(), next)));
                     self.keep(Keep::Wanted(table, keys, token));
                 }
                 _ => self.pipeline.copy(CopyRequest::Stored { token }).await,
@@ -192,19 +193,21 @@ impl<S: Source> Coordinator<S> {
         }
         let Some(open) = self.windows.remove(&window) else { return };
         self.give_back(&open, matches!(outcome, Outcome::TooSlow));
-        self.not_read(table, open.what, outcome).await;
+        self.not_read(window, &open, outcome).await;
     }
 
-    /// Nothing came of a window, and none is open.
-    pub(super) async fn not_read(&mut self, table: TableId, what: What, outcome: Outcome) {
+    /// Nothing came of a window, and it is no longer open.
+    pub(super) async fn not_read(&mut self, window: WindowId, open: &Open, outcome: Outcome) {
+        let (table, what) = (open.table, open.what);
         let Some(copying) = self.tables.get_mut(&table) else { return };
         match outcome {
             Outcome::Read(..) | Outcome::Gone => {}
             Outcome::NotNow | Outcome::NoCopy => copying.hold_off(NOT_NOW),
             Outcome::Nothing => {
-                // Later changes stated their rows whole, or removed them.
+                // Later changes stated their rows whole, or removed them. What was told since may well be wanted.
                 copying.more_wanted = false;
-                let settled: Vec<Row> = copying.wanted.drain().collect();
+                let settled = copying.wanted.extract_if(|_, first| *first <= window).map(|(key, _)| key);
+                let settled: Vec<Row> = settled.collect();
                 if !settled.is_empty() {
                     self.keep(Keep::Repaired(table, settled));
                 }
