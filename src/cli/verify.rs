@@ -125,8 +125,9 @@ impl Sidecar for Neighbour {
         };
         let status = client.status().await.ok()?;
         *kept = Some(client);
-        // Another pipeline's word means nothing here.
-        (status.pipeline == self.pipeline && status.slot_name == self.slot).then(|| progress(&status))
+        // Another pipeline's word means nothing here, nor that of one that waits while another process streams.
+        let same = status.pipeline == self.pipeline && status.slot_name == self.slot;
+        same.then(|| progress(&status)).filter(|progress| progress.received != Lsn::INVALID)
     }
 }
 

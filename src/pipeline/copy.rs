@@ -162,13 +162,6 @@ pub enum CopyEvent {
         /// The number to answer with.
         token: StoreToken,
     },
-    /// No key of the table is wanted or on its way to the target: later changes stated their rows whole, or removed
-    /// them. Told when a window was to be opened ([`Opened::NothingWanted`]), at its place among [`CopyEvent::Wanted`]:
-    /// only keys that were told before may be taken out of the store.
-    NothingWanted {
-        /// The table.
-        table: TableId,
-    },
     /// [`CopyRequest::BlocksDone`] took effect, and every key that was wanted until then has been told. Before that it
     /// must not be stored that blocks are done: a restart would take changes that left values out for changes of rows
     /// that are there.

@@ -169,11 +169,6 @@ impl TableCopy {
         !self.windows.is_empty()
     }
 
-    /// Whether a key is wanted, or read by a window that is open.
-    pub fn repairs(&self) -> bool {
-        self.repairs.len() > 0 || self.windows.iter().any(|window| window.keys.is_some())
-    }
-
     /// Whether this window is open.
     pub fn has_window(&self, id: WindowId) -> bool {
         self.windows.iter().any(|window| window.id == id)

@@ -142,13 +142,14 @@ async fn another_cluster_behind_the_same_address_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_sidecars_on_one_slot_the_second_waits_and_takes_over() {
     let (mut world, mut first) = with_one_row().await;
-    world.set("GRPC_ADDR", &format!("127.0.0.1:{}", rig::free_port().unwrap()));
-    world.set("METRICS_ADDR", "off");
-    let second = world.start();
+    let address = format!("127.0.0.1:{}", rig::free_port().unwrap());
+    let second = world.start_with(&[("GRPC_ADDR", &address), ("METRICS_ADDR", "off")]);
     world.until_reason(&second, &["SLOT_IN_USE"]).await;
     world.sql("INSERT INTO shop.t VALUES (2, 'by the first')").await;
     world.equal(&first).await;
     first.kill().unwrap();
+    // Whoever compares asks the one that runs.
+    world.set("GRPC_ADDR", &address);
     world.until(&second, "it takes over", |status| status.text("stage") == "CDC").await;
     world.sql("INSERT INTO shop.t VALUES (3, 'by the second')").await;
     assert_eq!(world.equal(&second).await, 3);

@@ -167,7 +167,14 @@ async fn one_command_after_the_other_from_our_own_client() {
     assert_eq!(changed(client.pause().await).expect("accepted"), (false, 1));
     assert_eq!(client.status().await.expect("a status").state(), pb::PipelineState::Paused);
     assert_eq!(changed(client.resume().await).expect("accepted"), (true, 2));
-    assert_eq!(changed(client.drain_and_stop().await).expect("accepted"), (true, 3));
+    assert_eq!(changed(client.start_snapshot(vec!["shop.orders".into()]).await).expect("accepted"), (true, 3));
+    assert_eq!(changed(client.pause_snapshot().await).expect("accepted"), (true, 4));
+    assert_eq!(changed(client.resume_snapshot().await).expect("accepted"), (true, 5));
+    assert_eq!(changed(client.cancel_snapshot(Vec::new()).await).expect("accepted"), (true, 6));
+    server.refuse_next(Refusal::UnknownTable { table: "shop.nothing".to_owned() });
+    let refused = client.start_snapshot(vec!["shop.nothing".into()]).await.expect_err("there is no such table");
+    assert!(matches!(&refused, ClientError::Refused { code, .. } if code == "UNKNOWN_TABLE"), "{refused:?}");
+    assert_eq!(changed(client.drain_and_stop().await).expect("accepted"), (true, 7));
     server.refuse_next(Refusal::TooLate { command: "stop", stage: Stage::Draining });
     let refused = client.stop().await.expect_err("it is too late");
     assert!(matches!(&refused, ClientError::Refused { code, .. } if code == "TOO_LATE"), "{refused:?}");

@@ -1,6 +1,6 @@
 //! How the copy of one table stands.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ const KEYS_WAITING_MAX: usize = 5 * KEYS;
 #[derive(Debug)]
 pub(super) struct TableCopying {
     pub(super) schema: Arc<TableSchema>,
+    /// A position at which the table had these columns; invalid if none is known.
+    pub(super) as_of: Lsn,
     pub(super) step: Step,
     pub(super) plan: TablePlan,
     /// Whether the table was copied before, so that rows of before are to be removed.
@@ -65,8 +67,8 @@ pub(super) struct TableCopying {
     pub(super) swept: bool,
     /// Whether the target was emptied for it in this life. Not twice: rows that are copied already would go with it.
     pub(super) emptied: bool,
-    /// Keys that wait to be read again.
-    pub(super) wanted: HashSet<Row>,
+    /// Keys that wait to be read again, each with the first window that was opened after it was told.
+    pub(super) wanted: HashMap<Row, WindowId>,
     /// The window that reads keys.
     pub(super) key_window: Option<WindowId>,
     /// Keys in the next such window.
@@ -91,6 +93,7 @@ impl TableCopying {
         TableCopying {
             was_complete: schema.complete,
             schema,
+            as_of: Lsn::INVALID,
             step: Step::Survey { asked: false },
             plan: TablePlan::new(Vec::new(), Vec::new(), aim),
             again: false,
@@ -102,7 +105,7 @@ impl TableCopying {
             refused: false,
             swept: false,
             emptied: false,
-            wanted: HashSet::new(),
+            wanted: HashMap::new(),
             key_window: None,
             keys: KEYS,
             more_wanted: false,
@@ -130,7 +133,7 @@ impl TableCopying {
             since: stored.since,
             barrier: stored.barrier,
             settling: stored.state == CopyState::Cancelled,
-            wanted: stored.repairs.into_iter().collect(),
+            wanted: stored.repairs.into_iter().map(|key| (key, WindowId(0))).collect(),
             ..TableCopying::new(schema, aim)
         }
     }
@@ -150,7 +153,7 @@ impl TableCopying {
             barrier: self.barrier,
             storages: self.plan.storages().to_vec(),
             copied: self.plan.copied().to_vec(),
-            repairs: self.wanted.iter().cloned().collect(),
+            repairs: self.wanted.keys().cloned().collect(),
         }
     }
 

@@ -282,16 +282,6 @@ impl Copies {
         self.awaited.iter().any(|awaited| awaited.table == table) || self.removals.iter().any(|(of, _)| *of == table)
     }
 
-    /// Whether a row that was read by its key is on its way to the target, or its key is wanted. A change that settled a
-    /// key is not waited for: no position passes it before it is durable.
-    pub(super) fn repairs(&self, table: TableId) -> bool {
-        let on_its_way = |awaited: &Awaited| {
-            let by_key = matches!(&awaited.of, Of::Window { ended: Some(keys), .. } if !keys.is_empty());
-            awaited.table == table && by_key
-        };
-        self.tables.get(&table).is_some_and(TableCopy::repairs) || self.awaited.iter().any(on_its_way)
-    }
-
     /// A number for keys that are to be stored.
     pub(super) fn store(&mut self, table: TableId, keys: Vec<Row>) -> StoreToken {
         let token = StoreToken(self.tokens);

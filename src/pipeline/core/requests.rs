@@ -76,12 +76,7 @@ impl Core {
         let must_see = self.copies.must_see();
         let Some(copy) = self.copies.tables.get_mut(&table) else { return Opened::NoCopy };
         match copy.open(window, wanted, must_see) {
-            None => {
-                if !self.copies.repairs(table) {
-                    actions.push(Action::Tell(CopyEvent::NothingWanted { table }));
-                }
-                Opened::NothingWanted
-            }
+            None => Opened::NothingWanted,
             Some(keys) => Opened::Yes { keys: keys.iter().map(|key| schema.row_of_key(key)).collect() },
         }
     }

@@ -400,22 +400,6 @@ fn keys_that_were_wanted_before_are_told_before_blocks_are_done() {
 }
 
 #[test]
-fn that_no_key_is_wanted_is_told_in_its_place_among_those_that_are() {
-    let mut bench = Bench::copying(Phase::Copying);
-    let wants = |lsn| vec![begin(lsn), update("a", None), commit(lsn)];
-    bench.block(10, wants(10));
-    bench.block(10, vec![begin(20), update("a", Some("2")), commit(20)]);
-    assert_eq!(bench.open(1, Wanted::Keys(5)), Opened::NothingWanted);
-    bench.block(10, wants(30));
-    bench.pass(4000 * MS);
-    let told = std::mem::take(&mut bench.told);
-    let in_order =
-        matches!(&told[..], [CopyEvent::Wanted { .. }, CopyEvent::NothingWanted { .. }, CopyEvent::Wanted { .. }]);
-    assert!(in_order, "{told:?}");
-    assert!(matches!(bench.open(2, Wanted::Keys(5)), Opened::Yes { .. }));
-}
-
-#[test]
 fn an_insert_that_leaves_values_out_wants_its_key_in_both_phases() {
     for phase in [Phase::Copying, Phase::Repairing] {
         let mut bench = Bench::copying(phase);

@@ -202,8 +202,108 @@ fn awkward_bytes() -> impl Strategy<Value = Vec<u8>> {
     .prop_map(|pieces| pieces.concat())
 }
 
+/// An array with elements of a type, as PostgreSQL writes it and as the document that it is.
+#[derive(Clone, Debug)]
+enum Items {
+    Null,
+    /// The element's text, and as JSON.
+    One(String, String),
+    Many(Vec<Items>),
+}
+
+impl Items {
+    /// As `array_out` writes it; an element is quoted where it must be, or `always`.
+    fn source(&self, delimiter: char, always: bool) -> String {
+        match self {
+            Items::Null => "NULL".into(),
+            Items::One(text, _) => {
+                let plain =
+                    |c: char| !c.is_ascii_whitespace() && c != '\u{b}' && !"{}\"\\".contains(c) && c != delimiter;
+                match !always && !text.is_empty() && !text.eq_ignore_ascii_case("null") && text.chars().all(plain) {
+                    true => text.clone(),
+                    false => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+                }
+            }
+            Items::Many(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.source(delimiter, always)).collect();
+                format!("{{{}}}", items.join(&delimiter.to_string()))
+            }
+        }
+    }
+
+    fn document(&self) -> String {
+        match self {
+            Items::Null => "null".into(),
+            Items::One(_, json) => json.clone(),
+            Items::Many(items) => format!("[{}]", items.iter().map(Items::document).collect::<Vec<_>>().join(",")),
+        }
+    }
+
+    /// The elements folded into so many to a dimension, the last one first; what does not fill a row is left out.
+    fn folded(mut items: Vec<Items>, sizes: &[usize]) -> Items {
+        for size in sizes {
+            let rows = items.chunks_exact(*size).map(|row| Items::Many(row.to_vec())).collect::<Vec<_>>();
+            if !rows.is_empty() {
+                items = rows;
+            }
+        }
+        Items::Many(items)
+    }
+}
+
+/// Elements of a type, some of them NULL: what JSON has a number for, and keeps, is one.
+fn items_of_a_type() -> impl Strategy<Value = (ColumnType, Vec<Items>)> {
+    let number = |text: String| Items::One(text.clone(), text);
+    let string = |text: String| Items::One(text.clone(), json_string(&text));
+    let text = awkward_bytes().prop_filter_map("text of PostgreSQL", |bytes| {
+        String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+    });
+    let decimal = prop_oneof![
+        any::<i64>().prop_map(move |n| number(n.to_string())),
+        "-?(0|[1-9][0-9]{0,6})\\.[0-9]{1,8}".prop_map(number),
+        "[1-9][0-9]{20,60}".prop_map(string),
+        "[1-9][0-9]{3,9}\\.[0-9]{16,40}".prop_map(string),
+        Just(string("NaN".into())),
+        Just(string("-Infinity".into())),
+    ];
+    let double = any::<u64>().prop_map(f64::from_bits).prop_map(move |n| {
+        let text = float_text(n, &format!("{n:e}"));
+        match text.as_str() {
+            "-0" => Items::One(text, "-0.0".into()),
+            _ if n.is_finite() => number(text),
+            _ => string(text),
+        }
+    });
+    let truth = any::<bool>().prop_map(|b| Items::One(if b { "t" } else { "f" }.into(), b.to_string()));
+    let whole = any::<i64>().prop_map(move |n| number(n.to_string()));
+    let of = |ty: ColumnType, items: BoxedStrategy<Items>| {
+        let items = prop_oneof![5 => items, 1 => Just(Items::Null)];
+        proptest::collection::vec(items, 0..24).prop_map(move |items| (ty.clone(), items)).boxed()
+    };
+    prop_oneof![
+        of(ColumnType::Text, text.prop_map(string).boxed()),
+        of(ColumnType::Numeric { digits: None }, decimal.boxed()),
+        of(ColumnType::Float64, double.boxed()),
+        of(ColumnType::Bool, truth.boxed()),
+        of(ColumnType::Int64, whole.boxed()),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn arrays_of_any_dimension_come_back(
+        (element, items) in items_of_a_type(),
+        sizes in proptest::collection::vec(1_usize..4, 0..6),
+        delimiter in prop_oneof![Just(','), Just(';')],
+        always in any::<bool>(),
+    ) {
+        let array = Items::folded(items, &sizes);
+        let ty = ColumnType::Array { element: Box::new(element), delimiter: delimiter as u8 };
+        let text = array.source(delimiter, always);
+        check(&ty, &Target::Json, text.as_bytes(), true, &array.document(), &[]);
+    }
 
     #[test]
     fn numerics_of_all_scales(

@@ -293,7 +293,8 @@ async fn leaves(client: &Client, roots: &[u32]) -> Result<HashMap<u32, Vec<Leaf>
     }
     let rows = client.query(LEAVES, &[&roots]).await.map_err(|error| query_reason(&error, "reading partitions"))?;
     for row in rows {
-        let Some(kind) = kind(row.get(4)) else { continue };
+        // As with relations, a partition that was dropped meanwhile has no rights any more.
+        let (Some(kind), Some(usage), Some(select)) = (kind(row.get(4)), row.get(9), row.get(10)) else { continue };
         leaves.entry(row.get(0)).or_default().push(Leaf {
             id: row.get(1),
             name: TableName { schema: row.get(2), name: row.get(3) },
@@ -301,8 +302,8 @@ async fn leaves(client: &Client, roots: &[u32]) -> Result<HashMap<u32, Vec<Leaf>
             identity: identity(row.get(5)),
             persistence: persistence(row.get(8)),
             owned: row.get(6),
-            usage: row.get(9),
-            select: row.get(10),
+            usage,
+            select,
             row_security: row.get(11),
             rows: row.get(7),
             indexes: Vec::new(),

@@ -16,7 +16,7 @@ use super::login::{self, Purpose, Rows, Session};
 use super::same_server::{self, ServerId};
 use super::sqlstate::{self, Asked, ServerError};
 use super::wal_position::WalLayout;
-use super::{ConnectOptions, publication};
+use super::{ConnectOptions, publication, survey};
 use crate::model::{Class, Lsn, Reason, TableSchema};
 use crate::source::{ChunkConnection, Part, Piece, ReadError, ReadPoint};
 
@@ -150,7 +150,11 @@ impl ChunkConnection for PgChunkConnection {
             Part::Keys(_) => schema.id.0,
         };
         let Some(named) = self.named(relation, schema, part).await? else {
-            return Err(ReadError::Rewritten);
+            return Err(match part {
+                // A leaf that is gone: what there is now is to be looked up.
+                Part::Blocks(_) => ReadError::Rewritten,
+                Part::Keys(_) => ReadError::Failed(survey::dropped(schema)),
+            });
         };
         let (sql, incarnation) = match part {
             Part::Blocks(range) => (Some(chunk_sql::blocks(&named, schema, range)), Some(range.incarnation)),

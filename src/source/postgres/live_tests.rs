@@ -88,6 +88,12 @@ impl Lab {
         self.run().await.err().into_iter().flatten().map(|reason| reason.code).collect()
     }
 
+    /// Why tables cannot be copied, as `check` says.
+    pub(super) async fn against_copies(&self) -> Vec<Reason> {
+        let inspection = setup::inspect(&self.worker, &self.options, None).await.unwrap();
+        setup::copy_findings(&inspection, &self.options)
+    }
+
     pub(super) async fn sql(&self, sql: &str) {
         self.admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
@@ -96,14 +102,8 @@ impl Lab {
         self.admin.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
     }
 
-    /// The server's major version.
-    async fn major(&self) -> u32 {
-        let number: u32 = self.text("SHOW server_version_num").await.parse().unwrap();
-        number / 10_000
-    }
-
     /// SQLSTATE of a statement that the server refuses.
-    async fn refused(&self, sql: &str) -> String {
+    pub(super) async fn refused(&self, sql: &str) -> String {
         let error = self.admin.batch_execute(sql).await.expect_err(sql);
         error.code().map(|code| code.code().to_owned()).unwrap_or_default()
     }
@@ -413,7 +413,7 @@ async fn transactions_that_are_read_only_by_default_hinder_nothing() {
 #[tokio::test]
 async fn what_a_publication_leaves_out_is_told_as_far_as_the_version_can() {
     let lab = Lab::new(shared(), "partial", "shop.t").await;
-    let major = lab.major().await;
+    let major = rig::major().unwrap();
     lab.sql(
         "CREATE SCHEMA shop;
          CREATE TABLE shop.t (id int PRIMARY KEY, v text, w text, g int GENERATED ALWAYS AS (id + 1) STORED)",
@@ -490,7 +490,7 @@ async fn an_invalidated_slot_is_named_whatever_the_version_tells_of_it() {
         lab.sql(&reason.sql).await;
         assert_eq!(lab.codes().await, [""; 0], "after the statements");
     };
-    let major = lab.major().await;
+    let major = rig::major().unwrap();
     lost(if major < 17 { "the WAL it needs was removed" } else { "wal_removed" }).await;
 
     let limit = "ALTER SYSTEM SET idle_replication_slot_timeout = '1s'";

@@ -49,7 +49,7 @@ impl Relation {
 pub(super) async fn survey(client: &Client, schema: &TableSchema) -> Result<Vec<Storage>, Reason> {
     let rows = client.query(STORAGES, &[&schema.id.0]).await;
     let rows = rows.map_err(|error| query_reason(&error, "looking at a table to copy"))?;
-    let relations: Vec<Relation> = rows.iter().map(relation).collect();
+    let relations: Vec<Relation> = rows.iter().filter_map(relation).collect();
     let Some(table) = relations.iter().find(|relation| relation.storage.id == schema.id.0) else {
         return Err(dropped(schema));
     };
@@ -67,14 +67,15 @@ pub(super) async fn survey(client: &Client, schema: &TableSchema) -> Result<Vec<
     Ok(relations.iter().filter(|relation| relation.holds_rows()).map(|relation| relation.storage.clone()).collect())
 }
 
-fn relation(row: &tokio_postgres::Row) -> Relation {
+/// `None` for one that is dropped at this moment: what is asked of its rights is answered with NULL.
+fn relation(row: &tokio_postgres::Row) -> Option<Relation> {
     let size = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
-    Relation {
+    Some(Relation {
         name: TableName { schema: row.get(1), name: row.get(2) },
         kind: row.get(3),
         permanent: row.get::<_, String>(4) == "p",
-        usage: row.get(5),
-        select: row.get(6),
+        usage: row.get::<_, Option<bool>>(5)?,
+        select: row.get::<_, Option<bool>>(6)?,
         row_security: row.get(7),
         storage: Storage {
             id: row.get(0),
@@ -85,10 +86,11 @@ fn relation(row: &tokio_postgres::Row) -> Relation {
             rows_estimate: row.get::<_, f32>(8).max(0.0) as u64,
         },
         role: row.get(12),
-    }
+    })
 }
 
-fn dropped(schema: &TableSchema) -> Reason {
+/// The reason if the table is gone.
+pub(super) fn dropped(schema: &TableSchema) -> Reason {
     let object = schema.name.to_string();
     let message = format!("{object} cannot be copied: there is no such table any more");
     Reason::new("TABLE_DROPPED", Class::Wait, object, message, "Take it out of TABLES and restart Sluicegate.")

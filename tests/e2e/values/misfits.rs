@@ -1,4 +1,4 @@
-//! Values that the target cannot hold, many of each class, through insert and update: each is what its policy says, and
+//! Values that the target cannot hold, many of each class, through insert, update and copy: each is what its policy says, and
 //! counted under its class.
 
 use std::collections::BTreeMap;
@@ -145,8 +145,7 @@ async fn by_policies(policies: &str, near: bool) -> i64 {
     world.set("NUMERIC_AS", "decimal(20,5)");
     let counts = generate(&world).await;
     let columns: Vec<usize> = (0..MISFITS.len()).filter(|at| !near || MISFITS[*at].near.is_some()).collect();
-    let sidecar = world.streaming().await;
-    // The first family comes by insert, the second by update, and the third is left by update.
+    // The first family comes by insert, the second by update, the third is left by update, and the fourth is copied.
     let rows = *counts.iter().max().unwrap();
     let numbers: String = [0, 1, 2]
         .map(|f| format!("INSERT INTO shop.misfits SELECT {f} * {FAMILY} + n FROM generate_series(1, {rows}) n;"))
@@ -157,7 +156,11 @@ async fn by_policies(policies: &str, near: bool) -> i64 {
         columns.iter().map(one).collect::<String>()
     };
     let nulls: Vec<String> = columns.iter().map(|at| format!("c{at} = NULL")).collect();
-    let leave = format!("UPDATE shop.misfits SET {} WHERE id > {};", nulls.join(", "), 2 * FAMILY);
+    let leave =
+        format!("UPDATE shop.misfits SET {} WHERE id > {} AND id < {};", nulls.join(", "), 2 * FAMILY, 3 * FAMILY);
+    let copied = format!("INSERT INTO shop.misfits SELECT {} + n FROM generate_series(1, {rows}) n;", 3 * FAMILY);
+    world.sql(&(copied + &set(3 * FAMILY))).await;
+    let sidecar = world.streaming().await;
     for statements in [numbers + &set(0) + &set(2 * FAMILY), set(FAMILY) + &leave] {
         world.sql(&format!("BEGIN; {statements} COMMIT")).await;
         world.durable(&sidecar).await;
@@ -165,7 +168,7 @@ async fn by_policies(policies: &str, near: bool) -> i64 {
     let status = sidecar.status().unwrap();
     assert!(status.reasons().is_empty(), "{:?}\n{}", status.reasons(), world.logged());
     let (wanted, have) = (wanted(&world, near, &columns).await, target(&world, "misfits", "id"));
-    assert_eq!(have.len() as i64, 3 * rows);
+    assert_eq!(have.len() as i64, 4 * rows);
     let mut tally = Tally::default();
     for (id, row) in &have {
         for at in &columns {
@@ -181,8 +184,8 @@ async fn by_policies(policies: &str, near: bool) -> i64 {
     for at in &columns {
         let class = MISFITS[*at].class;
         let policy = if near { near_policy(class) } else { "null" };
-        // Three families had each value once.
-        *counted.entry((class.to_owned(), policy.to_owned())).or_default() += 3 * counts[*at] as u64;
+        // Each family had each value once.
+        *counted.entry((class.to_owned(), policy.to_owned())).or_default() += 4 * counts[*at] as u64;
     }
     assert_eq!(status.values_changed("shop.misfits"), counted, "{policies}");
     assert!(!world.logged().contains("999999999"), "no value is logged");

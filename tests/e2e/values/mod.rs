@@ -112,7 +112,11 @@ fn family(kinds: &[Kind], first: i64, shift: i64) -> String {
 }
 
 fn insert(kinds: &[Kind], first: i64, shift: i64) -> String {
-    format!("INSERT INTO shop.cases {};", family(kinds, first, shift))
+    insert_into("cases", kinds, first, shift)
+}
+
+fn insert_into(table: &str, kinds: &[Kind], first: i64, shift: i64) -> String {
+    format!("INSERT INTO shop.{table} {};", family(kinds, first, shift))
 }
 
 fn update(kinds: &[Kind], first: i64, shift: i64) -> String {
@@ -258,5 +262,65 @@ async fn every_value_that_can_be_a_key_is_one() {
         tally.none(when);
         println!("{when}: {} keys compared", tally.values);
     }
+    world.equal(&sidecar).await;
+}
+
+/// The rows of a table byte for byte, but for what tells of their loads, in order.
+fn bytes(world: &World, table: &str) -> Vec<Stored> {
+    let mut rows = world.standin.stored("shop", table).unwrap();
+    for row in &mut rows {
+        for audit in ["sluice_op_type", "sluice_synced_at", "sluice_cdc_version"] {
+            row.remove(audit).expect("an audit column");
+        }
+    }
+    rows.sort();
+    rows
+}
+
+/// What differs between a table whose rows were copied and one whose rows came by the stream.
+fn copied_differs(world: &World, copied: &str, streamed: &str, what: &str) -> Vec<String> {
+    let (copied, streamed) = (bytes(world, copied), bytes(world, streamed));
+    let mut found = Vec::new();
+    if copied.len() != streamed.len() {
+        found.push(format!("{what}: {} rows copied, {} streamed", copied.len(), streamed.len()));
+    }
+    for (copied, streamed) in copied.iter().zip(&streamed) {
+        let differing = copied.iter().filter(|(name, value)| streamed.get(*name) != Some(value));
+        found.extend(differing.map(|(name, value)| {
+            let other = streamed.get(name).and_then(|value| value.as_deref());
+            format!("{what} {name}: copied {}, streamed {}", shown(value.as_deref()), shown(other))
+        }));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copied_rows_are_byte_for_byte_those_that_stream() {
+    let mut world = World::new("").await;
+    world.set("ON_BAD_VALUE", "null");
+    let kinds = generate(&world).await;
+    table_of_values(&world, &kinds).await;
+    world.sql("CREATE TABLE shop.copied (LIKE shop.cases INCLUDING ALL)").await;
+    world.sql(&insert_into("copied", &kinds, 0, 0)).await;
+    let (insert, cases) = (insert(&kinds, 0, 0), kinds.iter().map(|kind| kind.count).sum::<i64>());
+    let (keys, key_cases) = key_tables(&world, kinds).await;
+    for Kind { at, .. } in &keys {
+        let table = format!("CREATE TABLE shop.p{at} (LIKE shop.k{at} INCLUDING ALL)");
+        world.sql(&format!("{table}; INSERT INTO shop.p{at} SELECT v, n FROM gen.k{at}")).await;
+    }
+    let sidecar = world.streaming().await;
+    let stream = |kind: &Kind| KEY_STAGES[0].1.replace('$', &kind.at.to_string());
+    let streamed: String = keys.iter().map(stream).collect();
+    world.sql(&format!("BEGIN; {insert} {streamed} COMMIT")).await;
+    arrived(&world, &sidecar).await;
+    let status = sidecar.status().unwrap();
+    assert_eq!(status.values_changed("shop.copied"), BTreeMap::new(), "every value of the suite can be held");
+    let mut differences = copied_differs(&world, "copied", "cases", "row");
+    for Kind { at, ty, .. } in &keys {
+        differences.extend(copied_differs(&world, &format!("p{at}"), &format!("k{at}"), ty));
+    }
+    let first: Vec<_> = differences.iter().take(30).map(String::as_str).collect();
+    assert!(first.is_empty(), "{} differences:\n{}", differences.len(), first.join("\n"));
+    println!("{cases} values and {key_cases} keys are the same bytes, copied or streamed");
     world.equal(&sidecar).await;
 }

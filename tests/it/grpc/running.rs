@@ -8,7 +8,7 @@ use sluicegate::engine::{Command, Handle, Inbox, Outcome, Refusal};
 use sluicegate::grpc::client::{self, Client};
 use sluicegate::grpc::{self, Listeners, Options};
 use sluicegate::model::{Budget, Lsn, Stage, TableName, TableState};
-use sluicegate::status::{Meters, SlotHealth, Status, TableMeter};
+use sluicegate::status::{CopyNumbers, CopyPhase, Meters, SlotHealth, Status, TableMeter};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -103,6 +103,22 @@ impl Running {
         meters.sink.loaded(5, 300);
         let orders = TableName { schema: "shop".into(), name: "orders".into() };
         meters.sink.changed(&orders, "date_range", "null", 2);
+        meters.engine.copy(
+            &orders,
+            "orders",
+            CopyNumbers {
+                phase: CopyPhase::Finished,
+                rows: 1000,
+                bytes: 64_000,
+                chunks_done: 2,
+                chunks_total: 2,
+                permille: 1000,
+                rows_per_second: 0,
+                bytes_per_second: 0,
+                left: None,
+                repairs: 0,
+            },
+        );
         let table = self.orders();
         table.received(4, 2, 1, 0);
         table.loaded(5);

@@ -172,6 +172,20 @@ impl Drop for Cluster {
     }
 }
 
+/// The major version of the server that [`Cluster::start`] would start: what a test may ask of it.
+///
+/// # Errors
+/// See [`ClusterError`].
+pub fn major() -> Result<u32, ClusterError> {
+    let program = find_bin()?.join("postgres");
+    let run = |source| ClusterError::Run { program: text(&program), source };
+    let output = Command::new(&program).arg("--version").output().map_err(run)?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let version = printed.split_once("(PostgreSQL) ").and_then(|(_, version)| digits(version).parse().ok());
+    version.ok_or(ClusterError::Failed { program: text(&program), output: printed })
+}
+
 /// A loopback port that was free a moment ago.
 ///
 /// # Errors
@@ -214,6 +228,8 @@ mod tests {
         let one = |client: Client| async move { client.query_one("SHOW max_connections", &[]).await };
         let row = one(cluster.client().await.unwrap()).await.unwrap();
         assert_eq!(row.get::<_, String>(0), "33");
+        let row = cluster.client().await.unwrap().query_one("SHOW server_version_num", &[]).await.unwrap();
+        assert_eq!(row.get::<_, String>(0).parse::<u32>().unwrap() / 10_000, major().unwrap());
         cluster.down("fast", 20).unwrap();
         assert!(cluster.client().await.is_err());
         cluster.up().unwrap();

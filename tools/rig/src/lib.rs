@@ -9,7 +9,7 @@ pub mod shop;
 mod sidecar;
 mod standin;
 
-pub use cluster::{Cluster, ClusterError, SUPERUSER, free_port};
+pub use cluster::{Cluster, ClusterError, SUPERUSER, free_port, major};
 pub use compare::{CompareError, Comparison, compare};
 pub use sidecar::{Said, Sidecar, Status, parse_lsn, verify};
 pub use standin::{Standin, Stored};

@@ -576,7 +576,6 @@ impl World {
                 }
                 return self.ask(|core, _, _| core.stored(token));
             }
-            CopyEvent::NothingWanted { table } => self.stored[table.0 as usize].wanted.clear(),
             CopyEvent::BlocksDone { table } => {
                 let copy = &mut self.stored[table.0 as usize];
                 copy.phase = copy.phase.map(|_| Phase::Repairing);
