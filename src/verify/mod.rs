@@ -6,8 +6,8 @@
 //! (`sink`), which rows and columns count (`source`). Start at [`Verifier::run`].
 //!
 //! A table is read once from each side, row by row. Each row becomes a fingerprint, which the source's side adds to a
-//! [`sketch::Sketch`] and the target's takes away, so that equal rows cancel out and what differs can be read off. Only
-//! those keys are looked at again, by [`look`].
+//! `sketch::Sketch` and the target's takes away, so that equal rows cancel out and what differs can be read off. Only
+//! those keys are looked at again, by `look`.
 
 mod look;
 mod position;
