@@ -298,7 +298,7 @@ async fn a_changed_table_is_noticed() {
         ("VACUUM FULL public.t", "rewritten", "rewritten"),
         ("TRUNCATE public.t", "rewritten", "rewritten"),
         ("ALTER TABLE public.t ALTER id TYPE bigint", "rewritten", "rewritten"),
-        ("DROP TABLE public.t", "rewritten", "rewritten"),
+        ("DROP TABLE public.t", "rewritten", "TABLE_DROPPED"),
         ("ALTER TABLE public.t RENAME v TO w", "columns", "columns"),
         ("ALTER TABLE public.t DROP v", "columns", "columns"),
         ("ALTER TABLE public.t ADD w text DEFAULT 'x'", "", ""),
