@@ -16,8 +16,9 @@ use crate::source::{BlockRange, ChunkConnection, ChunkReader, Part, Piece, ReadE
 const PIECE_BYTES: usize = 512 << 10;
 /// How long a reader waits before it takes another snapshot: at first, and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
-/// A single block is read whatever it takes; this only ends what hangs for ever.
-const EVER: Duration = Duration::from_secs(24 * 3600);
+/// A single block cannot be made smaller, so it may take longer; but while the sink is down it must not hold up the
+/// source's vacuum for hours.
+const LONGEST: Duration = Duration::from_secs(10 * 60);
 
 /// What all readers share.
 pub(super) struct Shared<R: ChunkReader> {
@@ -151,7 +152,7 @@ impl<R: ChunkReader> Shared<R> {
             What::Keys(_) => Part::Keys(keys.iter().map(|row| job.schema.key_of(row)).collect()),
         };
         let started = Instant::now();
-        let deadline = started + if job.is_smallest() { EVER } else { self.time_max };
+        let deadline = started + if job.is_smallest() { LONGEST } else { self.time_max };
         let mut found = Found { rows: 0, bytes: 0, took: Duration::ZERO };
         match timeout_at(deadline, connection.read(&job.schema, &part)).await {
             Ok(Ok(())) => {}
