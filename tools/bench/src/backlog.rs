@@ -70,7 +70,8 @@ impl Backlog {
     }
 }
 
-async fn connect(cluster: &Cluster, database: &str) -> Result<Client, Failure> {
+/// A connection to one of the server's databases, over its unix socket.
+pub(crate) async fn connect(cluster: &Cluster, database: &str) -> Result<Client, Failure> {
     let (client, driver) = tokio_postgres::connect(&unix_url(cluster, database), NoTls).await?;
     tokio::spawn(driver);
     Ok(client)

@@ -3,9 +3,6 @@
 //! Always: both are judged by the same clock: it starts when the slot comes into use and stops when the slot's
 //! confirmed position is the backlog's end, so that neither start-up nor shutdown counts.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +11,7 @@ use rig::{Cluster, Sidecar, free_port};
 use tokio_postgres::types::PgLsn;
 
 use crate::backlog::{Backlog, PUBLICATION, unix_url};
+use crate::metrics::Numbers;
 use crate::process::{Usage, usage};
 use crate::results::{Drained, Pair, WorkloadResult};
 use crate::standin::Discarding;
@@ -267,29 +265,5 @@ impl Started {
             reader_cpu: cpu(watch.reader),
             standin_cpu: watch.standin.map_or(0.0, cpu),
         }
-    }
-}
-
-/// The sidecar's own numbers, as its metrics page tells them.
-#[derive(Debug, Default)]
-struct Numbers(BTreeMap<String, f64>);
-
-impl Numbers {
-    fn fetch(address: &str) -> Result<Numbers, Failure> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page)?;
-        let number = |line: &str| {
-            let (name, value) = line.rsplit_once(' ')?;
-            Some((name.to_owned(), value.parse().ok()?))
-        };
-        Ok(Numbers(page.lines().filter_map(number).collect()))
-    }
-
-    /// The sum of all whose name begins so.
-    fn sum(&self, name: &str) -> f64 {
-        self.0.iter().filter(|(key, _)| key.starts_with(name)).map(|(_, value)| value).sum()
     }
 }

@@ -9,10 +9,12 @@ mod backlog;
 mod drain;
 mod latency;
 mod machine;
+mod metrics;
 mod plot;
 mod process;
 mod report;
 mod results;
+mod snapshot;
 mod standin;
 mod workload;
 
@@ -30,7 +32,7 @@ use workload::Workload;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Measures Sluicegate beside pg_recvlogical on a private PostgreSQL. Takes about a quarter of an hour; `--quick`
+/// Measures Sluicegate beside pg_recvlogical and COPY on a private PostgreSQL. Takes about a quarter of an hour; `--quick`
 /// less than three minutes.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -38,9 +40,9 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Sections to run; all if left out.
-    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(long, visible_alias = "only", value_enum, value_delimiter = ',')]
     sections: Vec<Section>,
-    /// Workloads to drain, by name (a, b, bf, c, d); all if left out.
+    /// Workloads to drain and tables to copy (a and c), by name (a, b, bf, c, d); all if left out.
     #[arg(long, value_delimiter = ',', value_parser = ["a", "b", "bf", "c", "d"])]
     workloads: Vec<String>,
     /// Paired runs over TCP.
@@ -49,7 +51,10 @@ struct Arguments {
     /// Paired runs over the unix socket.
     #[arg(long)]
     unix_pairs: Option<u32>,
-    /// Multiplies the rows of each backlog.
+    /// Paired copies of existing rows.
+    #[arg(long)]
+    copy_pairs: Option<u32>,
+    /// Multiplies the rows of each backlog and of each table that is copied.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// Bind the walsender to one core and the reader to another.
@@ -79,6 +84,8 @@ enum Section {
     Drain,
     /// From commit to sink.
     Latency,
+    /// How fast existing rows are copied.
+    Snapshot,
 }
 
 /// What is to be measured.
@@ -91,6 +98,7 @@ pub(crate) struct Plan {
     scale: f64,
     pairs: u32,
     unix_pairs: u32,
+    copy_pairs: u32,
     pin: bool,
     probes_idle: u32,
     probes_loaded: u32,
@@ -116,6 +124,7 @@ impl Plan {
             scale: arguments.scale,
             pairs: arguments.pairs.unwrap_or(pick(3, 5)),
             unix_pairs: arguments.unix_pairs.unwrap_or(pick(1, 3)),
+            copy_pairs: arguments.copy_pairs.unwrap_or(pick(1, 5)),
             pin: arguments.pin,
             probes_idle: pick(10, 100),
             probes_loaded: pick(50, 300),
@@ -200,6 +209,7 @@ async fn measure(arguments: &Arguments) -> Result<Results, Failure> {
         pinned: plan.pin,
         drain: Vec::new(),
         latency: None,
+        snapshot: Vec::new(),
     };
     println!("{}", results.machine);
     let wanted = |section| arguments.sections.is_empty() || arguments.sections.contains(&section);
@@ -208,6 +218,9 @@ async fn measure(arguments: &Arguments) -> Result<Results, Failure> {
     }
     if wanted(Section::Latency) {
         results.latency = Some(latency::run(&plan, &cluster).await?);
+    }
+    if wanted(Section::Snapshot) {
+        results.snapshot = snapshot::run(&plan, &cluster).await?;
     }
     Ok(results)
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::results::{Drained, Latencies, LatencyResult, Pair, Results, Spread, WorkloadResult};
+use crate::results::{
+    CopyPair, Drained, Latencies, LatencyResult, Pair, Results, SnapshotResult, Spread, WorkloadResult,
+};
 
 /// Tables for the terminal.
 pub(crate) fn text(results: &Results) -> String {
@@ -32,6 +34,7 @@ const RATE: &str = "Drain rate";
 const CPU: &str = "CPU";
 const MEMORY: &str = "Memory";
 const LATENCY: &str = "Latency";
+const SNAPSHOT: &str = "Copy of existing rows";
 
 fn explained(heading: &str) -> &'static str {
     match heading {
@@ -48,6 +51,13 @@ fn explained(heading: &str) -> &'static str {
              pays.\n"
         }
         MEMORY => "Most memory the sidecar held, over all runs. `MEMORY_BUDGET` is the default, 64 MiB.\n",
+        SNAPSHOT => {
+            "A table is read by psql, `COPY (SELECT * FROM t) TO STDOUT` to /dev/null with its blocks split between the \
+             connections,\nand copied by Sluicegate (`SNAPSHOT=initial`, `SNAPSHOT_PARALLELISM` as given, else defaults) \
+             into the stand-in, one right after\nthe other. The clock runs from the first transaction that reads until psql \
+             has ended, or until every row is durable in the sink\nand the copy is stored as finished. MB are those of the \
+             table's storage. CPU in seconds per million rows. Medians; the\nratio's range in brackets.\n"
+        }
         _ => {
             "From the moment before an `INSERT` is sent until its row is visible in the stand-in, default settings. A \
              change after\na quiet time goes out at once; beside steady traffic it waits for the next flush \
@@ -65,6 +75,9 @@ fn tables(results: &Results) -> Vec<(&'static str, String)> {
     }
     if let Some(latency) = &results.latency {
         tables.push((LATENCY, latencies(latency)));
+    }
+    if !results.snapshot.is_empty() {
+        tables.push((SNAPSHOT, copies(&results.snapshot)));
     }
     tables
 }
@@ -142,6 +155,45 @@ fn latencies(latency: &LatencyResult) -> String {
         let quantile = |part| format!("{:.0} ms", Latencies::quantile(latencies, part));
         let count = latencies.milliseconds.len().to_string();
         rows.push(vec![name.to_owned(), count, quantile(0.5), quantile(0.99), quantile(1.0)]);
+    }
+    aligned(&rows)
+}
+
+fn copies(snapshots: &[SnapshotResult]) -> String {
+    let columns = [
+        "table",
+        "rows",
+        "connections",
+        "COPY",
+        "sluicegate",
+        "ratio",
+        "CPU: COPY's backends",
+        "sluicegate's backends",
+        "sluicegate",
+        "peak RSS",
+    ];
+    let mut rows = vec![header(&columns)];
+    for snapshot in snapshots {
+        let median =
+            |of: fn(&CopyPair) -> f64| Spread::of(snapshot.pairs.iter().map(of)).map_or(f64::NAN, |s| s.median);
+        let rate = |seconds: f64| {
+            let (rows, bytes) = (snapshot.rows as f64 / seconds, snapshot.bytes as f64 / seconds);
+            format!("{:.0} k rows/s, {:.0} MB/s", rows / 1e3, bytes / 1e6)
+        };
+        let per_million = |seconds: f64| format!("{:.2}", seconds * 1e6 / snapshot.rows as f64);
+        let peak = snapshot.pairs.iter().map(|pair| pair.sluicegate.reader_rss_peak).max().unwrap_or(0);
+        rows.push(vec![
+            snapshot.name.clone(),
+            thousands(snapshot.rows),
+            snapshot.connections.to_string(),
+            rate(median(|pair| pair.reference.seconds)),
+            rate(median(|pair| pair.sluicegate.seconds)),
+            Spread::of(snapshot.pairs.iter().map(CopyPair::ratio)).map_or_else(String::new, ratio),
+            per_million(median(|pair| pair.reference.backends_cpu)),
+            per_million(median(|pair| pair.sluicegate.backends_cpu)),
+            per_million(median(|pair| pair.sluicegate.reader_cpu)),
+            format!("{:.1} MB", peak as f64 / 1e6),
+        ]);
     }
     aligned(&rows)
 }

@@ -21,6 +21,48 @@ pub(crate) struct Results {
     /// From commit to sink.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) latency: Option<LatencyResult>,
+    /// Copying rows that exist already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) snapshot: Vec<SnapshotResult>,
+}
+
+/// The copies of one table over one number of connections.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SnapshotResult {
+    /// Short name of the workload whose table it is.
+    pub(crate) name: String,
+    /// Rows in the table.
+    pub(crate) rows: u64,
+    /// Bytes of the table's own storage, without indexes.
+    pub(crate) bytes: u64,
+    /// Connections that read at once.
+    pub(crate) connections: u32,
+    /// Copies, two by two.
+    pub(crate) pairs: Vec<CopyPair>,
+}
+
+/// Two copies, one right after the other.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct CopyPair {
+    /// `COPY (SELECT * FROM t) TO STDOUT` to /dev/null, by psql.
+    pub(crate) reference: Copied,
+    /// Sluicegate.
+    pub(crate) sluicegate: Copied,
+}
+
+/// One copy.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Copied {
+    /// From the first transaction that reads until psql has ended, or until the copy is stored as finished.
+    pub(crate) seconds: f64,
+    /// CPU time of the server's processes that read the table.
+    pub(crate) backends_cpu: f64,
+    /// CPU time of the reader, or readers, in that time.
+    pub(crate) reader_cpu: f64,
+    /// Most memory one reader ever held.
+    pub(crate) reader_rss_peak: u64,
+    /// CPU time of the stand-in, where there is one.
+    pub(crate) standin_cpu: f64,
 }
 
 /// The drains of one backlog.
@@ -116,6 +158,13 @@ impl Spread {
 }
 
 impl Pair {
+    /// How many times faster Sluicegate was.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.reference.seconds / self.sluicegate.seconds
+    }
+}
+
+impl CopyPair {
     /// How many times faster Sluicegate was.
     pub(crate) fn ratio(&self) -> f64 {
         self.reference.seconds / self.sluicegate.seconds
