@@ -187,6 +187,12 @@ impl Copies {
         self.awaited.push(Awaited { table, unit: None, of: Of::Removal });
     }
 
+    /// Whether a part that was read lies in the open unit with all of its rows.
+    pub(super) fn holds_whole_part(&self) -> bool {
+        let whole = |awaited: &Awaited| matches!(awaited.of, Of::Window { ended: Some(_), .. });
+        self.awaited.iter().any(|awaited| awaited.unit.is_none() && whole(awaited))
+    }
+
     /// The open unit was closed as this one.
     pub(super) fn closed(&mut self, unit: UnitId) {
         for awaited in &mut self.awaited {

@@ -371,7 +371,12 @@ impl Core {
 
     /// When the open unit is to be closed by time; `None` if nothing complete is in it.
     pub(in crate::pipeline) fn due(&self, now: Instant) -> Option<Instant> {
-        let wait = if self.acks.is_busy() { self.pace * PATIENCE } else { self.pace };
+        // The readers of a copy wait for their parts to be durable, and a part is a load worth making.
+        let wait = match (self.acks.is_busy(), self.copies.holds_whole_part()) {
+            (false, true) if self.pace <= self.options.flush_interval => Duration::ZERO,
+            (true, false) => self.pace * PATIENCE,
+            _ => self.pace,
+        };
         match self.last_flush {
             _ if self.open.mark.items == 0 => None,
             Some(last) if !self.draining => Some(last + wait),

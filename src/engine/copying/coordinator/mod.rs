@@ -27,7 +27,7 @@ mod outcomes;
 mod turns;
 
 /// Time between two looks at what waits for time alone.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(100);
 /// How long the reading of one part should take.
 const CHUNK_TIME: Duration = Duration::from_secs(1);
 /// How long a table is left alone when the pipeline can open no window for it.
