@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
+
+use crate::free_port;
 
 /// A server of our own on a free loopback port, stopped and removed when dropped.
 ///
@@ -48,6 +49,15 @@ pub enum ClusterError {
 /// The superuser of every private server.
 pub const SUPERUSER: &str = "postgres";
 
+/// How often a start is tried on another port: somebody may listen on the first.
+const PORTS_TRIED: u32 = 5;
+
+/// What the server says then.
+const PORT_IN_USE: &str = "could not bind";
+
+/// Bytes of the server's log that an error shows.
+const LOG_SHOWN: usize = 2_000;
+
 impl Cluster {
     /// A running server with logical decoding, trust authentication on loopback, `fsync` off, and these extra lines
     /// in `postgresql.conf`.
@@ -55,34 +65,61 @@ impl Cluster {
     /// # Errors
     /// See [`ClusterError`].
     pub fn start(settings: &[&str]) -> Result<Cluster, ClusterError> {
+        let mut cluster = Cluster::make(settings)?;
+        cluster.start_on_a_free_port()?;
+        Ok(cluster)
+    }
+
+    fn start_on_a_free_port(&mut self) -> Result<(), ClusterError> {
+        for _ in 0..PORTS_TRIED {
+            match self.up() {
+                Err(ClusterError::Failed { output, .. }) if output.contains(PORT_IN_USE) => {
+                    self.port = free_port().map_err(port_error)?;
+                }
+                other => return other,
+            }
+        }
+        self.up()
+    }
+
+    /// A server that was not started yet.
+    fn make(settings: &[&str]) -> Result<Cluster, ClusterError> {
         let bin = find_bin()?;
         let run = |program: &'static str| move |source| ClusterError::Run { program: program.to_owned(), source };
         let folder = TempDir::with_prefix("sluicegate-pg-").map_err(run("temporary folder"))?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).map_err(run("chmod"))?;
-        let port = free_port().map_err(run("free port"))?;
+        let port = free_port().map_err(port_error)?;
         let cluster = Cluster { folder, bin, port };
         let data = cluster.data();
         cluster
             .run("initdb", &["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D", &text(&data)])?;
         let mut conf = format!(
-            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nwal_level = logical\n\
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nwal_level = logical\n\
              fsync = off\nmax_wal_senders = 20\nmax_replication_slots = 20\nlog_min_messages = warning\n",
             text(cluster.folder.path())
         );
         settings.iter().for_each(|line| conf.extend([line, "\n"]));
         let file = data.join("postgresql.auto.conf");
         fs::write(&file, conf).map_err(run("postgresql.auto.conf"))?;
-        cluster.up()?;
         Ok(cluster)
     }
 
     /// Starts the stopped server on the same port.
     ///
     /// # Errors
-    /// See [`ClusterError`].
+    /// See [`ClusterError`]; the end of the server's log is part of it.
     pub fn up(&self) -> Result<(), ClusterError> {
-        let log = self.log();
-        self.run("pg_ctl", &["-D", &text(&self.data()), "-l", &text(&log), "-w", "-t", "60", "start"]).map(drop)
+        let (data, log, port) = (text(&self.data()), text(&self.log()), format!("-p {}", self.port));
+        let started = self.run("pg_ctl", &["-D", &data, "-l", &log, "-o", &port, "-w", "-t", "60", "start"]);
+        started.map(drop).map_err(|error| self.with_log(error))
+    }
+
+    /// The error with what the server said last: pg_ctl only points to the log, which goes with the folder.
+    fn with_log(&self, error: ClusterError) -> ClusterError {
+        let ClusterError::Failed { program, output } = error else { return error };
+        let log = fs::read(self.log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_SHOWN)..]).into_owned();
+        ClusterError::Failed { program, output: format!("{output}{log}") }
     }
 
     /// Stops the server; `mode` is pg_ctl's: `fast`, `smart` or `immediate`. Waits at most that many seconds.
@@ -186,12 +223,8 @@ pub fn major() -> Result<u32, ClusterError> {
     version.ok_or(ClusterError::Failed { program: text(&program), output: printed })
 }
 
-/// A loopback port that was free a moment ago.
-///
-/// # Errors
-/// If none can be bound.
-pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+fn port_error(source: io::Error) -> ClusterError {
+    ClusterError::Run { program: "free port".to_owned(), source }
 }
 
 fn text(path: &Path) -> String {
@@ -220,6 +253,8 @@ fn find_bin() -> Result<PathBuf, ClusterError> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[tokio::test]
@@ -233,6 +268,17 @@ mod tests {
         cluster.down("fast", 20).unwrap();
         assert!(cluster.client().await.is_err());
         cluster.up().unwrap();
+        assert!(cluster.client().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_and_another_one_is_taken() {
+        let mut cluster = Cluster::make(&[]).unwrap();
+        let first = cluster.port;
+        let _held = TcpListener::bind(("127.0.0.1", first)).unwrap();
+        assert!(cluster.up().unwrap_err().to_string().contains(PORT_IN_USE));
+        cluster.start_on_a_free_port().unwrap();
+        assert_ne!(cluster.port, first);
         assert!(cluster.client().await.is_ok());
     }
 }

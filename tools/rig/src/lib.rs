@@ -5,12 +5,14 @@
 
 mod cluster;
 mod compare;
+mod ports;
 pub mod shop;
 mod sidecar;
 mod standin;
 
-pub use cluster::{Cluster, ClusterError, SUPERUSER, free_port, major};
+pub use cluster::{Cluster, ClusterError, SUPERUSER, major};
 pub use compare::{CompareError, Comparison, compare};
+pub use ports::free_port;
 pub use sidecar::{Said, Sidecar, Status, parse_lsn, verify};
 pub use standin::{Standin, Stored};
 pub use starrocks_standin::fault;
