@@ -12,11 +12,12 @@ use tokio_stream::StreamExt;
 
 use super::catalog::{Kind, quoted};
 use super::client::SqlSession;
-use super::copy_text::{CopyError, CopyText};
+use super::copy_rows::{CopyError, Rows};
 use super::quote::{identifier, literal};
 use super::sqlstate::query_reason;
+use super::wal_position::WalLayout;
 use super::{Options, checkpoints, publication, setup};
-use crate::model::{Class, EachRow, Lsn, Reason, TableId, TableName, TableSchema};
+use crate::model::{Class, EachRow, Lsn, Reason, TableId, TableName, TableSchema, Value};
 use crate::source::{Readable, Reader, Standing};
 
 /// Bytes of a table that one transaction reads: a second or a few.
@@ -25,11 +26,8 @@ const RANGE_BYTES: i64 = 256 << 20;
 /// Keys in one statement.
 const KEYS_MAX: usize = 500;
 
-/// PostgreSQL's page size, unless it was built with another.
-const PAGE: u64 = 8192;
-
-/// Sizes of the two headers that a page of the WAL begins with (`SizeOfXLogShortPHD`, `SizeOfXLogLongPHD`).
-const PAGE_HEADERS: [u64; 2] = [24, 40];
+/// Bytes of rows that are taken apart before they are handed on.
+const BATCH_BYTES: usize = 64 << 10;
 
 /// A table as it is read.
 #[derive(Clone, Debug)]
@@ -46,6 +44,7 @@ struct Part {
 pub struct Contents {
     session: SqlSession,
     options: Options,
+    layout: WalLayout,
     tables: HashMap<TableId, Part>,
 }
 
@@ -57,6 +56,7 @@ impl Contents {
     pub async fn open(mut options: Options) -> Result<(Contents, Vec<Readable>), Reason> {
         options.connect = options.connect.for_pipeline(&options.pipeline);
         let session = SqlSession::connect(&options.connect, "verify").await?;
+        let layout = WalLayout::of(&session.client).await?;
         let inspection = setup::inspect(&session.client, &options, None).await?;
         let filters = publication::filters(&session.client, inspection.server.version, &options.publication).await?;
         let incomplete = inspection.checkpoint.as_ref().ok().and_then(Option::as_ref);
@@ -88,7 +88,7 @@ impl Contents {
             tables.insert(schema.id, Part { name: schema.name.clone(), heaps, filter });
             readable.push(Readable { schema, notes });
         }
-        Ok((Contents { session, options, tables }, readable))
+        Ok((Contents { session, options, layout, tables }, readable))
     }
 
     fn part(&self, schema: &TableSchema) -> Result<&Part, Reason> {
@@ -108,11 +108,13 @@ impl Contents {
         let read = async {
             let rows = client.copy_out(&format!("COPY ({select}) TO STDOUT")).await.map_err(failed)?;
             tokio::pin!(rows);
-            let mut text = CopyText::new(columns);
+            // PostgreSQL's own limit is 1,600 columns.
+            let mut batch = Batch::new(u16::try_from(columns).unwrap_or(u16::MAX));
             while let Some(bytes) = rows.next().await {
-                text.feed(&bytes.map_err(failed)?, each).map_err(|error| broken(&error, name))?;
+                batch.push(&bytes.map_err(failed)?, each).map_err(|error| broken(&error, name))?;
             }
-            text.finish().map_err(|error| broken(&error, name))
+            batch.hand_on(each);
+            Ok(())
         };
         let outcome = read.await;
         let ended = client.batch_execute("COMMIT").await.map_err(|error| query_reason(&error, &doing));
@@ -124,15 +126,41 @@ impl Contents {
     async fn end(&self) -> Result<Lsn, Reason> {
         let query = "SELECT pg_catalog.pg_current_wal_insert_lsn()";
         let text = one(&self.session.client, query).await?;
-        Ok(before_header(text.as_deref().and_then(|text| text.parse().ok()).unwrap_or(Lsn::INVALID)))
+        Ok(self.layout.end_of_last(text.as_deref().and_then(|text| text.parse().ok()).unwrap_or(Lsn::INVALID)))
     }
 }
 
-/// At the border of a page the server tells the position behind the header of the page that has not begun. Nothing
-/// that was written ends there.
-fn before_header(Lsn(end): Lsn) -> Lsn {
-    let within = end % PAGE;
-    Lsn(if PAGE_HEADERS.contains(&within) { end - within } else { end })
+/// Rows that were received and not handed on yet.
+struct Batch {
+    columns: u16,
+    rows: Rows,
+}
+
+impl Batch {
+    fn new(columns: u16) -> Batch {
+        Batch { columns, rows: Rows::new(columns, BATCH_BYTES) }
+    }
+
+    fn push(&mut self, payload: &[u8], each: EachRow<'_>) -> Result<(), CopyError> {
+        self.rows.push(payload)?;
+        if self.rows.size() >= BATCH_BYTES {
+            self.hand_on(each);
+        }
+        Ok(())
+    }
+
+    fn hand_on(&mut self, each: EachRow<'_>) {
+        let (rows, _) = std::mem::replace(&mut self.rows, Rows::new(self.columns, BATCH_BYTES)).finish();
+        let mut values = Vec::with_capacity(self.columns.into());
+        for row in &rows {
+            values.clear();
+            values.extend(row.columns().map(|value| match value {
+                Value::Text(text) => Some(text),
+                Value::Null | Value::Unchanged => None,
+            }));
+            each(&values);
+        }
+    }
 }
 
 async fn one(client: &Client, query: &str) -> Result<Option<String>, Reason> {
@@ -268,10 +296,20 @@ mod tests {
     }
 
     #[test]
-    fn a_position_behind_an_empty_page_header_is_the_end_of_the_page_before() {
-        for (end, want) in [(0x2_0000_0028, 0x2_0000_0000), (0x2018, 0x2000), (0x2030, 0x2030), (0x2000, 0x2000)] {
-            assert_eq!(before_header(Lsn(end)), Lsn(want), "{end:X}");
+    fn rows_are_handed_on_in_order_however_many_there_are() {
+        let mut got: Vec<Vec<Option<Vec<u8>>>> = Vec::new();
+        let mut each =
+            |values: &[Option<&[u8]>]| got.push(values.iter().map(|value| value.map(<[u8]>::to_vec)).collect());
+        let mut batch = Batch::new(2);
+        let value = |n: usize| (!n.is_multiple_of(3)).then(|| vec![b'v'; n % 100]);
+        for n in 0..BATCH_BYTES / 20 {
+            let text = value(n).map_or(b"\\N".to_vec(), |value| value);
+            batch.push(&[n.to_string().as_bytes(), b"\t", &text, b"\n"].concat(), &mut each).unwrap();
         }
+        assert_eq!(batch.push(b"1\n", &mut each), Err(CopyError::Columns { expected: 2, found: 1 }));
+        batch.hand_on(&mut each);
+        let want = (0..BATCH_BYTES / 20).map(|n| vec![Some(n.to_string().into_bytes()), value(n)]);
+        assert_eq!(got, want.collect::<Vec<_>>());
     }
 
     #[test]

@@ -16,7 +16,6 @@ mod contents;
 mod copies;
 mod copy_out;
 mod copy_rows;
-mod copy_text;
 mod core;
 mod database;
 mod decode;
