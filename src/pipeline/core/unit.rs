@@ -6,6 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::super::acks::{End, UnitId};
+use super::super::key_hash::KeyHash;
 use crate::model::{Change, Lsn, Permit, Row, TableSchema};
 
 /// What happened to a table, in the order it happened.
@@ -29,10 +30,25 @@ pub(in crate::pipeline) enum What {
 #[derive(Debug)]
 pub(in crate::pipeline) struct Item {
     pub(super) slot: u32,
+    /// Of the key of [`Change::row`], or of the row that was read.
+    pub(in crate::pipeline) hash: KeyHash,
     /// The transaction's commit position.
     pub(in crate::pipeline) commit_lsn: Lsn,
     /// What happened.
     pub(in crate::pipeline) what: What,
+}
+
+impl Item {
+    /// An entry for the table whose schema is in that slot.
+    #[inline]
+    pub(super) fn new(slot: u32, schema: &TableSchema, commit_lsn: Lsn, what: What) -> Item {
+        let hash = match &what {
+            What::Change(change) => KeyHash::of(schema, change.row()),
+            What::Copied(row) => KeyHash::of(schema, row),
+            What::Truncate | What::Empty | What::Sweep(_) | What::Wanted(_) => KeyHash::default(),
+        };
+        Item { slot, hash, commit_lsn, what }
+    }
 }
 
 /// One table's part of a flush unit, for its lane.
@@ -97,6 +113,11 @@ pub(super) struct Mark {
 
 /// The entries by slot, each table's in order; versions of one table follow each other.
 pub(super) fn by_slot(items: Vec<Item>) -> Vec<(u32, Vec<Item>)> {
+    if let Some(slot) = items.first().map(|item| item.slot)
+        && items.iter().all(|item| item.slot == slot)
+    {
+        return vec![(slot, items)];
+    }
     let mut places: HashMap<u32, usize, FixedState> = HashMap::default();
     let mut parts: Vec<(u32, Vec<Item>)> = Vec::new();
     let mut last = (u32::MAX, 0);
