@@ -45,5 +45,5 @@ pub struct Load {
     /// The columns the rows bring.
     pub present: Present,
     /// The rows.
-    pub rows: Arc<[LoadRow]>,
+    pub rows: Arc<Vec<LoadRow>>,
 }

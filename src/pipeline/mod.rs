@@ -16,6 +16,7 @@ mod copy;
 mod core;
 mod lane;
 mod retry;
+mod rope;
 mod schema_cache;
 #[cfg(test)]
 mod simulation;

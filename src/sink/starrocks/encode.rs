@@ -227,7 +227,7 @@ impl Tail {
 #[derive(Debug)]
 pub(super) struct Body {
     encoder: Encoder,
-    rows: Arc<[LoadRow]>,
+    rows: Arc<Vec<LoadRow>>,
     /// The next row to encode.
     next: usize,
     chunk: Vec<u8>,
