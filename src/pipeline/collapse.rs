@@ -22,8 +22,6 @@ pub(super) struct Collapsed {
     keys: HashTable<u32>,
     /// Positions of rows that moved to a new key without all of their values.
     incomplete: Vec<u32>,
-    /// Every row so far brings all columns and stays: one load holds them all.
-    plain: bool,
 }
 
 impl Collapsed {
@@ -34,7 +32,6 @@ impl Collapsed {
             rows: Vec::with_capacity(changes),
             keys: HashTable::with_capacity(changes),
             incomplete: Vec::new(),
-            plain: true,
         }
     }
 
@@ -91,7 +88,6 @@ impl Collapsed {
     /// they were; in the target too, if every row is there.
     fn put(&mut self, hash: KeyHash, mut next: LoadRow, same_row: bool) {
         let known = same_row && self.schema.complete;
-        self.plain &= next.op != Op::Delete && !next.row.has_unchanged();
         match self.find(hash, &next.row) {
             None => {
                 let at = self.rows.len() as u32;
@@ -154,22 +150,22 @@ impl Collapsed {
 
     /// The loads that bring the target to these states. Their keys are disjoint, so their order is free.
     pub(super) fn into_loads(self, deletes: Deletes) -> Vec<Load> {
-        let schema = self.schema;
-        if self.plain {
-            let load = Load { schema, present: Present::All, rows: Arc::new(self.rows) };
-            return Some(load).filter(|load| !load.rows.is_empty()).into_iter().collect();
-        }
-        let (mut whole, mut gone) = (Vec::with_capacity(self.rows.len()), Vec::new());
+        // The index goes first: the rows are held until they are durable, and nothing besides them is to be.
+        let Collapsed { schema, rows: mut whole, keys, .. } = self;
+        drop(keys);
+        let mut gone = Vec::new();
         let mut partial: HashMap<ColumnSet, Vec<LoadRow>, FixedState> = HashMap::default();
-        for row in self.rows {
+        let apart = |row: &mut LoadRow| match row.op {
+            Op::Delete => deletes == Deletes::Alone,
+            Op::Insert | Op::Update => row.row.has_unchanged(),
+        };
+        for row in whole.extract_if(.., apart) {
             match row.op {
-                Op::Delete if deletes == Deletes::Alone => gone.push(row),
-                Op::Insert | Op::Update if row.row.has_unchanged() => {
-                    partial.entry(present(&row.row)).or_default().push(row);
-                }
-                _ => whole.push(row),
+                Op::Delete => gone.push(row),
+                Op::Insert | Op::Update => partial.entry(present(&row.row)).or_default().push(row),
             }
         }
+        whole.shrink_to_fit();
         let mut partial: Vec<_> = partial.into_iter().collect();
         partial.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let all = [(Present::All, whole), (Present::KeyOnly, gone)];

@@ -17,6 +17,7 @@ mod core;
 mod key_hash;
 mod lane;
 mod retry;
+mod rope;
 mod schema_cache;
 #[cfg(test)]
 mod simulation;

@@ -348,7 +348,7 @@ impl Core {
             self.copies.voided();
         }
         let void = self.open.changes_from(self.open.mark.items);
-        self.open.items.truncate(self.open.mark.items);
+        drop(self.open.items.split_off(self.open.mark.items));
         self.received = at;
         if self.durable == Lsn::INVALID {
             self.acks.idle(at);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hashbrown::HashSet;
 
+use super::super::rope::Rope;
 use super::super::{Opened, StoreToken};
 use super::copies::Complete;
 use super::{Action, CopyEvent, Core, Item, What};
@@ -46,7 +47,7 @@ impl Core {
         self.copies.tell_dropped(actions);
         // A window that brings no row is over at once, so keys may still wait here to be stored that were wanted because
         // of it. (Those of a transaction that is not complete are none of them: no window has seen it.)
-        if self.open.items[..self.open.mark.items].iter().any(|item| matches!(item.what, What::Wanted(_))) {
+        if self.open.items.iter().take(self.open.mark.items).any(|item| matches!(item.what, What::Wanted(_))) {
             self.close(self.open.mark, now, actions);
         }
         actions.push(Action::Tell(CopyEvent::BlocksDone { table }));
@@ -236,10 +237,10 @@ impl Core {
     }
 
     /// Takes out the keys that are to be stored, by table.
-    pub(super) fn stores(&mut self, items: &mut Vec<Item>) -> Vec<(StoreToken, TableId, Vec<Row>)> {
+    pub(super) fn stores(&mut self, items: &mut Rope<Item>) -> Vec<(StoreToken, TableId, Vec<Row>)> {
         let mut wanted: Vec<(TableId, Vec<Row>)> = Vec::new();
         let mut seen = HashSet::new();
-        for item in items.extract_if(.., |item| matches!(item.what, What::Wanted(_))) {
+        for item in items.extract(|item| matches!(item.what, What::Wanted(_))) {
             let What::Wanted(key) = item.what else { continue };
             let table = self.schemas.schema(item.slot).id;
             if !seen.insert((table, key.clone())) {
