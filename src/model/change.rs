@@ -44,6 +44,17 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The row that the change ends with; of a delete the one that is gone.
+    #[inline]
+    pub fn row(&self) -> &Row {
+        match self {
+            Change::Insert { new } | Change::Update { new, .. } => new,
+            Change::Delete { old } => old.row(),
+        }
+    }
+}
+
 /// One thing the source tells.
 #[derive(Clone, Debug)]
 pub enum Event {

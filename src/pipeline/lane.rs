@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::collapse::Collapsed;
 use super::core::{Item, Job, Report, What};
 use super::retry::{Breaker, now, pause};
+use super::rope::Rope;
 use crate::model::{Budget, Change, Class, Load, LoadRow, Permit, Reason, Row, TableSchema, TableState};
 use crate::sink::{Fate, LoadError, Sink, Ticket};
 use crate::snapshot::Unseen;
@@ -115,7 +116,7 @@ impl Rest {
         let Some(permit) = budget.try_take(self.size()) else { return };
         let detached = |row: &LoadRow| LoadRow { row: row.row.detached(), ..row.clone() };
         for (_, load) in &mut self.loads {
-            load.rows = load.rows.iter().map(detached).collect();
+            load.rows = Arc::new(load.rows.iter().map(detached).collect());
         }
         self.hold = Hold::Own(permit);
     }
@@ -168,14 +169,14 @@ impl<S: Sink> Lane<S> {
         self.prepare().await.map_err(|reasons| (reasons, None))?;
         let Job { items, permits, .. } = job;
         let empties = |item: &Item| matches!(item.what, What::Truncate | What::Empty);
-        let after = items.iter().rposition(empties).map_or(0, |at| at + 1);
+        let after = items.end_of_last(empties);
         let truncates = after > 0;
         let mut sweep = None;
         let mut collapsed = Collapsed::new(self.schema.clone(), items.len() - after);
-        for Item { commit_lsn, what, .. } in items.into_iter().skip(after) {
+        for Item { commit_lsn, hash, what, .. } in items.into_iter().skip(after) {
             match what {
-                What::Change(change) => collapsed.apply(commit_lsn, change),
-                What::Copied(row) => collapsed.copy(commit_lsn, row),
+                What::Change(change) => collapsed.apply(commit_lsn, hash, change),
+                What::Copied(row) => collapsed.copy(commit_lsn, hash, row),
                 What::Sweep(before) => sweep = sweep.max(Some(before)),
                 What::Truncate | What::Empty | What::Wanted(_) => {}
             }
@@ -201,9 +202,9 @@ impl<S: Sink> Lane<S> {
         Ok(())
     }
 
-    fn count(&self, items: &[Item]) -> u64 {
+    fn count(&self, items: &Rope<Item>) -> u64 {
         let mut counts = [0_u64; 4];
-        for item in items {
+        for item in items.iter() {
             let at = match item.what {
                 What::Change(Change::Insert { .. }) => 0,
                 What::Change(Change::Update { .. }) => 1,

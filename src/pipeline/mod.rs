@@ -14,8 +14,10 @@ pub mod bench;
 mod collapse;
 mod copy;
 mod core;
+mod key_hash;
 mod lane;
 mod retry;
+mod rope;
 mod schema_cache;
 #[cfg(test)]
 mod simulation;

@@ -311,7 +311,7 @@ impl Core {
         if transaction.repeated && self.has_already(table) {
             return false;
         }
-        self.open.add(Item { slot, commit_lsn, what });
+        self.open.add(Item::new(slot, self.schemas.schema(slot), commit_lsn, what));
         true
     }
 
@@ -356,7 +356,7 @@ impl Core {
             self.copies.voided();
         }
         let void = self.open.changes_from(self.open.mark.items);
-        self.open.items.truncate(self.open.mark.items);
+        drop(self.open.items.split_off(self.open.mark.items));
         self.received = at;
         if self.durable == Lsn::INVALID {
             self.acks.idle(at);

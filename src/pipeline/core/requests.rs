@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hashbrown::HashSet;
 
+use super::super::rope::Rope;
 use super::super::{Opened, StoreToken};
 use super::copies::Complete;
 use super::{Action, CopyEvent, Core, Item, What};
@@ -46,7 +47,7 @@ impl Core {
         self.copies.tell_dropped(actions);
         // A window that brings no row is over at once, so keys may still wait here to be stored that were wanted because
         // of it. (Those of a transaction that is not complete are none of them: no window has seen it.)
-        if self.open.items[..self.open.mark.items].iter().any(|item| matches!(item.what, What::Wanted(_))) {
+        if self.open.items.iter().take(self.open.mark.items).any(|item| matches!(item.what, What::Wanted(_))) {
             self.close(self.open.mark, now, actions);
         }
         actions.push(Action::Tell(CopyEvent::BlocksDone { table }));
@@ -218,7 +219,7 @@ impl Core {
         if let Some(key) = wanted {
             // Also if the table has the transaction already: the key may not be stored.
             let slot = self.schemas.slot(table).expect("its schema is known");
-            self.open.add(Item { slot, commit_lsn, what: What::Wanted(key) });
+            self.open.add(Item::new(slot, &schema, commit_lsn, What::Wanted(key)));
         }
         flows.is_some_and(|change| self.push(table, What::Change(change)))
     }
@@ -236,10 +237,10 @@ impl Core {
     }
 
     /// Takes out the keys that are to be stored, by table.
-    pub(super) fn stores(&mut self, items: &mut Vec<Item>) -> Vec<(StoreToken, TableId, Vec<Row>)> {
+    pub(super) fn stores(&mut self, items: &mut Rope<Item>) -> Vec<(StoreToken, TableId, Vec<Row>)> {
         let mut wanted: Vec<(TableId, Vec<Row>)> = Vec::new();
         let mut seen = HashSet::new();
-        for item in items.extract_if(.., |item| matches!(item.what, What::Wanted(_))) {
+        for item in items.extract(|item| matches!(item.what, What::Wanted(_))) {
             let What::Wanted(key) = item.what else { continue };
             let table = self.schemas.schema(item.slot).id;
             if !seen.insert((table, key.clone())) {
@@ -273,7 +274,7 @@ impl Core {
         let any = !removals.is_empty();
         for (table, what) in removals {
             let Some(slot) = self.schemas.slot(table) else { continue };
-            self.open.add(Item { slot, commit_lsn: self.received, what });
+            self.open.add(Item::new(slot, self.schemas.schema(slot), self.received, what));
             self.open.mark_all();
             self.copies.removing(table);
         }
@@ -290,7 +291,7 @@ impl Core {
         let mut any = false;
         for injection in injections.into_iter().filter(|injection| !injection.rows.is_empty()) {
             any = true;
-            let copied = |(commit_lsn, row)| Item { slot, commit_lsn, what: What::Copied(row) };
+            let copied = |(commit_lsn, row)| Item::new(slot, &schema, commit_lsn, What::Copied(row));
             self.open.add_all(slot, injection.rows.into_iter().map(copied));
             self.open.blocks.push((Arc::new(injection.permit), injection.bytes as u64));
             self.open.mark_all();

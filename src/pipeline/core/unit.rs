@@ -6,6 +6,8 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::super::acks::{End, UnitId};
+use super::super::key_hash::KeyHash;
+use super::super::rope::Rope;
 use crate::model::{Change, Lsn, Permit, Row, TableSchema};
 
 /// What happened to a table, in the order it happened.
@@ -29,10 +31,25 @@ pub(in crate::pipeline) enum What {
 #[derive(Debug)]
 pub(in crate::pipeline) struct Item {
     pub(super) slot: u32,
+    /// Of the key of [`Change::row`], or of the row that was read.
+    pub(in crate::pipeline) hash: KeyHash,
     /// The transaction's commit position.
     pub(in crate::pipeline) commit_lsn: Lsn,
     /// What happened.
     pub(in crate::pipeline) what: What,
+}
+
+impl Item {
+    /// An entry for the table whose schema is in that slot.
+    #[inline]
+    pub(super) fn new(slot: u32, schema: &TableSchema, commit_lsn: Lsn, what: What) -> Item {
+        let hash = match &what {
+            What::Change(change) => KeyHash::of(schema, change.row()),
+            What::Copied(row) => KeyHash::of(schema, row),
+            What::Truncate | What::Empty | What::Sweep(_) | What::Wanted(_) => KeyHash::default(),
+        };
+        Item { slot, hash, commit_lsn, what }
+    }
 }
 
 /// One table's part of a flush unit, for its lane.
@@ -43,7 +60,7 @@ pub(in crate::pipeline) struct Job {
     /// The table as the rows were written under it.
     pub(in crate::pipeline) schema: Arc<TableSchema>,
     /// Never empty.
-    pub(in crate::pipeline) items: Vec<Item>,
+    pub(in crate::pipeline) items: Rope<Item>,
     /// Commit position of the newest transaction that the table has wholly with this part; invalid if there is none.
     pub(in crate::pipeline) through: Lsn,
     /// The budget's share of the rows, given back with the last part.
@@ -53,7 +70,7 @@ pub(in crate::pipeline) struct Job {
 /// What came since the last unit was closed.
 #[derive(Debug, Default)]
 pub(super) struct OpenUnit {
-    pub(super) items: Vec<Item>,
+    pub(super) items: Rope<Item>,
     /// The slots of the items, perhaps of some that were void.
     slots: HashSet<u32, FixedState>,
     /// The slot that was noted last.
@@ -103,17 +120,16 @@ impl OpenUnit {
 
     /// Row changes from an entry on.
     pub(super) fn changes_from(&self, first: usize) -> u64 {
-        self.items[first..].iter().filter(|item| matches!(item.what, What::Change(_))).count() as u64
+        self.items.iter().skip(first).filter(|item| matches!(item.what, What::Change(_))).count() as u64
     }
 
     /// Takes out what lies before the mark; the rest stays open.
     pub(super) fn split(&mut self, mark: Mark) -> OpenUnit {
         let items = self.items.split_off(mark.items);
         let blocks = if items.is_empty() { Vec::new() } else { self.blocks[mark.block..].to_vec() };
-        let mut rest = OpenUnit { items, blocks, ..OpenUnit::default() };
-        for at in 0..rest.items.len() {
-            rest.note(rest.items[at].slot);
-        }
+        let mut rest = OpenUnit { blocks, ..OpenUnit::default() };
+        items.iter().for_each(|item| rest.note(item.slot));
+        rest.items = items;
         std::mem::replace(self, rest)
     }
 }
@@ -129,14 +145,21 @@ pub(super) struct Mark {
 }
 
 /// The entries by slot, each table's in order; versions of one table follow each other.
-pub(super) fn by_slot(items: Vec<Item>) -> Vec<(u32, Vec<Item>)> {
+pub(super) fn by_slot(items: Rope<Item>) -> Vec<(u32, Rope<Item>)> {
+    // Most units are of one table.
+    let first = items.iter().next().map(|first| first.slot);
+    if let Some(slot) = first
+        && items.iter().all(|item| item.slot == slot)
+    {
+        return vec![(slot, items)];
+    }
     let mut places: HashMap<u32, usize, FixedState> = HashMap::default();
-    let mut parts: Vec<(u32, Vec<Item>)> = Vec::new();
+    let mut parts: Vec<(u32, Rope<Item>)> = Vec::new();
     let mut last = (u32::MAX, 0);
     for item in items {
         if item.slot != last.0 {
             let place = *places.entry(item.slot).or_insert_with(|| {
-                parts.push((item.slot, Vec::new()));
+                parts.push((item.slot, Rope::default()));
                 parts.len() - 1
             });
             last = (item.slot, place);

@@ -267,7 +267,7 @@ fn load(rows: usize, note: impl Fn(usize) -> String) -> Load {
         built.push(Value::Text(note(n).as_bytes()));
         LoadRow { op: Op::Insert, row: built.finish(), commit_lsn: Lsn(9) }
     };
-    Load { schema: schema(), present: Present::All, rows: (0..rows).map(row).collect() }
+    Load { schema: schema(), present: Present::All, rows: Arc::new((0..rows).map(row).collect()) }
 }
 
 fn plain(frontends: &[&Server]) -> Options {

@@ -282,7 +282,7 @@ impl World {
             went_in[table].extend(items.iter().filter_map(copied));
         }
         let mut open: Vec<Vec<Row>> = vec![Vec::new(); TABLES];
-        for item in &self.core.open.items {
+        for item in self.core.open.items.iter() {
             let table = self.core.schemas.schema(item.slot).id.0 as usize;
             open[table].extend(copied(item));
         }
@@ -371,12 +371,12 @@ impl World {
     fn carry_out(&mut self, table: usize, in_part: bool) -> bool {
         let job = &self.lanes[table].jobs[0];
         let empties = |item: &Item| matches!(item.what, What::Truncate | What::Empty);
-        let after = job.items.iter().rposition(empties).map_or(0, |at| at + 1);
+        let after = job.items.end_of_last(empties);
         let mut collapsed = Collapsed::new(job.schema.clone(), job.items.len());
-        for item in &job.items[after..] {
+        for item in job.items.iter().skip(after) {
             match &item.what {
-                What::Change(change) => collapsed.apply(item.commit_lsn, change.clone()),
-                What::Copied(row) => collapsed.copy(item.commit_lsn, row.clone()),
+                What::Change(change) => collapsed.apply(item.commit_lsn, item.hash, change.clone()),
+                What::Copied(row) => collapsed.copy(item.commit_lsn, item.hash, row.clone()),
                 _ => {}
             }
         }
