@@ -44,6 +44,6 @@ pub struct Load {
     pub schema: Arc<TableSchema>,
     /// The columns the rows bring.
     pub present: Present,
-    /// The rows.
+    /// The rows. A vector, since to make a slice of it would copy them all.
     pub rows: Arc<Vec<LoadRow>>,
 }

@@ -24,23 +24,35 @@ pub type EachRow<'a> = &'a mut (dyn FnMut(&[Option<&[u8]>]) + Send);
 
 /// A whole tuple, in TupleData layout. Cloning shares the bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Row(Bytes);
+pub struct Row {
+    bytes: Bytes,
+    /// Whether any column is [`Value::Unchanged`]. Kept, because to find out means to walk the row.
+    unchanged: bool,
+}
 
 impl Row {
     /// Takes bytes whose layout has been checked (`pgoutput` does, and so does [`RowBuilder`]).
     /// Bytes that break the layout are not unsafe: the iterator ends at the break.
     pub fn from_checked(bytes: Bytes) -> Self {
-        Row(bytes)
+        let unchanged = Columns::of(&bytes).any(|value| value == Value::Unchanged);
+        Row { bytes, unchanged }
+    }
+
+    /// The same by somebody who walked the layout and knows whether any column is unchanged.
+    #[inline]
+    pub fn from_walked(bytes: Bytes, unchanged: bool) -> Self {
+        debug_assert_eq!(Row::from_checked(bytes.clone()).unchanged, unchanged);
+        Row { bytes, unchanged }
     }
 
     /// A copy that does not keep the message it came in alive.
     pub fn detached(&self) -> Row {
-        Row(Bytes::copy_from_slice(&self.0))
+        Row { bytes: Bytes::copy_from_slice(&self.bytes), unchanged: self.unchanged }
     }
 
     /// How many columns the row says it has.
     pub fn len(&self) -> usize {
-        self.0.first_chunk::<2>().map_or(0, |count| u16::from_be_bytes(*count).into())
+        self.bytes.first_chunk::<2>().map_or(0, |count| u16::from_be_bytes(*count).into())
     }
 
     /// Whether the row has no column at all.
@@ -50,17 +62,17 @@ impl Row {
 
     /// The bytes of the layout, for keeping; [`Row::from_checked`] takes them back.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     /// Size of the layout in bytes.
     pub fn size(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 
     /// The columns in table order.
     pub fn columns(&self) -> Columns<'_> {
-        Columns { rest: self.0.get(2..).unwrap_or_default() }
+        Columns::of(&self.bytes)
     }
 
     /// The value of one column; `Null` beyond the end. Walks the row: for all columns use [`Row::columns`].
@@ -69,8 +81,9 @@ impl Row {
     }
 
     /// Whether any column is an unchanged value that was not sent.
+    #[inline]
     pub fn has_unchanged(&self) -> bool {
-        self.columns().any(|value| value == Value::Unchanged)
+        self.unchanged
     }
 
     /// A row of these columns alone, in this order: with the positions of a table's key, its key row, which says the
@@ -109,6 +122,12 @@ pub struct Columns<'a> {
     rest: &'a [u8],
 }
 
+impl<'a> Columns<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Columns { rest: bytes.get(2..).unwrap_or_default() }
+    }
+}
+
 impl<'a> Iterator for Columns<'a> {
     type Item = Value<'a>;
 
@@ -139,6 +158,7 @@ impl<'a> Iterator for Columns<'a> {
 pub struct RowBuilder {
     bytes: BytesMut,
     columns: u16,
+    unchanged: bool,
 }
 
 impl RowBuilder {
@@ -146,7 +166,7 @@ impl RowBuilder {
     pub fn with_capacity(capacity: usize) -> Self {
         let mut bytes = BytesMut::with_capacity(capacity.max(2));
         bytes.put_u16(0);
-        RowBuilder { bytes, columns: 0 }
+        RowBuilder { bytes, columns: 0, unchanged: false }
     }
 
     /// Adds the next column. A row holds at most 65,535 columns (PostgreSQL's own limit is 1,600) and a value at
@@ -155,7 +175,10 @@ impl RowBuilder {
         self.columns += 1;
         match value {
             Value::Null => self.bytes.put_u8(b'n'),
-            Value::Unchanged => self.bytes.put_u8(b'u'),
+            Value::Unchanged => {
+                self.unchanged = true;
+                self.bytes.put_u8(b'u');
+            }
             Value::Text(text) => {
                 self.bytes.put_u8(b't');
                 self.bytes.put_u32(text.len() as u32);
@@ -167,7 +190,7 @@ impl RowBuilder {
     /// The finished row.
     pub fn finish(mut self) -> Row {
         self.bytes[..2].copy_from_slice(&self.columns.to_be_bytes());
-        Row(self.bytes.freeze())
+        Row { bytes: self.bytes.freeze(), unchanged: self.unchanged }
     }
 }
 

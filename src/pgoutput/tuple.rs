@@ -8,6 +8,7 @@ use super::{DecodeError, Reader};
 pub struct Tuple<'a> {
     bytes: &'a [u8],
     binary: bool,
+    unchanged: bool,
 }
 
 impl<'a> Tuple<'a> {
@@ -19,7 +20,7 @@ impl<'a> Tuple<'a> {
     pub(super) fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let start = reader.at();
         let columns = reader.u16("number of columns")?;
-        let mut binary = false;
+        let (mut binary, mut unchanged) = (false, false);
         for _ in 0..columns {
             let kind =
                 reader.kind("kind of value", |kind| matches!(kind, b'n' | b'u' | b't' | b'b').then_some(kind))?;
@@ -29,8 +30,9 @@ impl<'a> Tuple<'a> {
                 reader.take("value", length as usize)?;
                 binary |= kind == b'b';
             }
+            unchanged |= kind == b'u';
         }
-        Ok(Tuple { bytes: reader.since(start), binary })
+        Ok(Tuple { bytes: reader.since(start), binary, unchanged })
     }
 
     /// The whole layout, the number of columns included.
@@ -43,6 +45,12 @@ impl<'a> Tuple<'a> {
     #[inline]
     pub fn columns(&self) -> u16 {
         self.bytes.first_chunk().map_or(0, |count| u16::from_be_bytes(*count))
+    }
+
+    /// Whether any value is an unchanged one that was not sent.
+    #[inline]
+    pub fn has_unchanged(&self) -> bool {
+        self.unchanged
     }
 
     /// Whether any value is in binary form.

@@ -4,13 +4,13 @@
 //! key's state earlier in the batch; a row that moved to another key takes it from the state under the old key, from
 //! the old row, or else must be read from the source. Key equality is equality of the key columns' bytes.
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 
-use crate::model::{Change, ColumnSet, Load, LoadRow, Lsn, OldRow, Op, Present, Row, TableSchema, Value};
+use super::key_hash::KeyHash;
+use crate::model::{Block, Change, ColumnSet, Load, LoadRow, Lsn, OldRow, Op, Present, Row, TableSchema, Value};
 use crate::sink::Deletes;
 
 /// The final states of one batch.
@@ -22,8 +22,15 @@ pub(super) struct Collapsed {
     keys: HashTable<u32>,
     /// Positions of rows that moved to a new key without all of their values.
     incomplete: Vec<u32>,
-    hasher: FixedState,
+    /// Every row so far brings all columns and stays: one load holds them all.
+    plain: bool,
 }
+
+/// Bytes of the key index for one row at most: a number and a control byte, in a table that may be less than half full.
+const INDEX_ENTRY: usize = 12;
+
+// The entries that were collapsed held so much of the budget, and each goes as its row is made.
+const _: () = assert!(size_of::<LoadRow>() + INDEX_ENTRY <= Block::ENTRY);
 
 impl Collapsed {
     /// Nothing yet, for about so many changes.
@@ -33,67 +40,73 @@ impl Collapsed {
             rows: Vec::with_capacity(changes),
             keys: HashTable::with_capacity(changes),
             incomplete: Vec::new(),
-            hasher: FixedState::default(),
+            plain: true,
         }
     }
 
-    /// Takes in the next change.
-    pub(super) fn apply(&mut self, commit_lsn: Lsn, change: Change) {
+    /// Takes in the next change; `hash` is that of [`Change::row`]'s key.
+    pub(super) fn apply(&mut self, commit_lsn: Lsn, hash: KeyHash, change: Change) {
         match change {
             // One that leaves values out was an update, which moved the row into the publication's filter: the target
             // does not have it.
             Change::Insert { new } => {
                 let whole = !new.has_unchanged();
-                self.put(LoadRow { op: Op::Insert, row: new, commit_lsn }, whole);
+                self.put(hash, LoadRow { op: Op::Insert, row: new, commit_lsn }, whole);
             }
             Change::Delete { old } => {
-                self.put(LoadRow { op: Op::Delete, row: old.row().clone(), commit_lsn }, true);
+                let (OldRow::Key(row) | OldRow::Full(row)) = old;
+                self.put(hash, LoadRow { op: Op::Delete, row, commit_lsn }, true);
             }
-            Change::Update { old, new } => self.update(commit_lsn, old, new),
+            Change::Update { old, new } => self.update(commit_lsn, hash, old, new),
         }
     }
 
     /// Takes in a whole row as it is at this place.
-    pub(super) fn copy(&mut self, commit_lsn: Lsn, row: Row) {
-        self.put(LoadRow { op: Op::Insert, row, commit_lsn }, true);
+    pub(super) fn copy(&mut self, commit_lsn: Lsn, hash: KeyHash, row: Row) {
+        self.put(hash, LoadRow { op: Op::Insert, row, commit_lsn }, true);
     }
 
-    fn update(&mut self, commit_lsn: Lsn, old: Option<OldRow>, new: Row) {
+    fn update(&mut self, commit_lsn: Lsn, hash: KeyHash, old: Option<OldRow>, new: Row) {
         let Some(old) = old else {
-            return self.put(LoadRow { op: Op::Update, row: new, commit_lsn }, true);
+            return self.put(hash, LoadRow { op: Op::Update, row: new, commit_lsn }, true);
         };
-        let new = match &old {
-            OldRow::Full(row) if new.has_unchanged() => new.filled_from(row),
-            OldRow::Key(row) if new.has_unchanged() => self.schema.key_filled(&new, row),
-            _ => new,
+        let sent = (hash, new);
+        let (hash, new) = match &old {
+            OldRow::Full(row) if sent.1.has_unchanged() => self.hashed(sent.1.filled_from(row)),
+            OldRow::Key(row) if sent.1.has_unchanged() => self.hashed(self.schema.key_filled(&sent.1, row)),
+            _ => sent,
         };
         if self.schema.same_key(old.row(), &new) {
-            return self.put(LoadRow { op: Op::Update, row: new, commit_lsn }, true);
+            return self.put(hash, LoadRow { op: Op::Update, row: new, commit_lsn }, true);
         }
-        let before = self.find(old.row()).map(|at| &self.rows[at as usize]);
+        let (old_hash, old) = self.hashed(old.row().clone());
+        let before = self.find(old_hash, &old).map(|at| &self.rows[at as usize]);
         let new = match before {
             Some(LoadRow { op: Op::Insert | Op::Update, row, .. }) if new.has_unchanged() => new.filled_from(row),
             _ => new,
         };
-        self.put(LoadRow { op: Op::Delete, row: old.row().clone(), commit_lsn }, true);
-        self.put(LoadRow { op: Op::Update, row: new, commit_lsn }, false);
+        self.put(old_hash, LoadRow { op: Op::Delete, row: old, commit_lsn }, true);
+        self.put(hash, LoadRow { op: Op::Update, row: new, commit_lsn }, false);
+    }
+
+    fn hashed(&self, row: Row) -> (KeyHash, Row) {
+        (KeyHash::of(&self.schema, &row), row)
     }
 
     /// Sets the state of a key. `same_row`: the row was under this key before, so that columns it leaves out are as
     /// they were; in the target too, if every row is there.
-    fn put(&mut self, mut next: LoadRow, same_row: bool) {
+    fn put(&mut self, hash: KeyHash, mut next: LoadRow, same_row: bool) {
         let known = same_row && self.schema.complete;
-        let hash = hash_key(&self.hasher, &self.schema, &next.row);
-        let (schema, rows) = (&self.schema, &self.rows);
-        match self.keys.find(hash, |at| schema.same_key(&rows[*at as usize].row, &next.row)).copied() {
+        self.plain &= next.op != Op::Delete && !next.row.has_unchanged();
+        match self.find(hash, &next.row) {
             None => {
                 let at = self.rows.len() as u32;
                 if !known && next.row.has_unchanged() {
                     self.incomplete.push(at);
                 }
                 self.rows.push(next);
-                let (schema, rows, hasher) = (&self.schema, &self.rows, &self.hasher);
-                self.keys.insert_unique(hash, at, |at| hash_key(hasher, schema, &rows[*at as usize].row));
+                let (schema, rows) = (&self.schema, &self.rows);
+                self.keys.insert_unique(hash.spread(), at, |at| KeyHash::of(schema, &rows[*at as usize].row).spread());
             }
             Some(at) => {
                 let before = &self.rows[at as usize];
@@ -109,9 +122,9 @@ impl Collapsed {
         }
     }
 
-    fn find(&self, key: &Row) -> Option<u32> {
-        let hash = hash_key(&self.hasher, &self.schema, key);
-        self.keys.find(hash, |at| self.schema.same_key(&self.rows[*at as usize].row, key)).copied()
+    #[inline]
+    fn find(&self, hash: KeyHash, key: &Row) -> Option<u32> {
+        self.keys.find(hash.spread(), |at| self.schema.same_key(&self.rows[*at as usize].row, key)).copied()
     }
 
     /// The rows whose missing values must be read from the source, by their keys.
@@ -148,8 +161,13 @@ impl Collapsed {
     /// The loads that bring the target to these states. Their keys are disjoint, so their order is free.
     pub(super) fn into_loads(self, deletes: Deletes) -> Vec<Load> {
         // The index goes first: the rows are held until they are durable, and nothing besides them is to be.
-        let Collapsed { schema, rows: mut whole, keys, .. } = self;
+        let Collapsed { schema, rows: mut whole, keys, plain, .. } = self;
         drop(keys);
+        if plain {
+            whole.shrink_to_fit();
+            let load = Load { schema, present: Present::All, rows: Arc::new(whole) };
+            return Some(load).filter(|load| !load.rows.is_empty()).into_iter().collect();
+        }
         let mut gone = Vec::new();
         let mut partial: HashMap<ColumnSet, Vec<LoadRow>, FixedState> = HashMap::default();
         let apart = |row: &mut LoadRow| match row.op {
@@ -169,25 +187,13 @@ impl Collapsed {
         all.into_iter()
             .chain(partial.into_iter().map(|(columns, rows)| (Present::Only(columns), rows)))
             .filter(|(_, rows)| !rows.is_empty())
-            .map(|(present, rows)| Load { schema: schema.clone(), present, rows: rows.into() })
+            .map(|(present, rows)| Load { schema: schema.clone(), present, rows: Arc::new(rows) })
             .collect()
     }
 }
 
 fn present(row: &Row) -> ColumnSet {
     row.columns().enumerate().filter(|(_, value)| *value != Value::Unchanged).map(|(column, _)| column).collect()
-}
-
-#[inline]
-fn hash_key(state: &FixedState, schema: &TableSchema, row: &Row) -> u64 {
-    let mut hasher = state.build_hasher();
-    for column in &schema.key {
-        if let Value::Text(text) = row.column(*column) {
-            hasher.write_usize(text.len());
-            hasher.write(text);
-        }
-    }
-    hasher.finish()
 }
 
 #[cfg(test)]
@@ -284,6 +290,11 @@ mod tests {
         }
     }
 
+    fn apply(collapsed: &mut Collapsed, commit_lsn: u64, change: Change) {
+        let hash = KeyHash::of(&collapsed.schema, change.row());
+        collapsed.apply(Lsn(commit_lsn), hash, change);
+    }
+
     /// Applies the loads as the target does: whole rows replace, partial ones keep what they leave out.
     fn load(target: &mut Table, loads: &[Load]) {
         let cell = |value| match value {
@@ -318,7 +329,7 @@ mod tests {
     #[test]
     fn an_insert_that_leaves_a_value_out_is_completed_from_the_source() {
         let mut collapsed = Collapsed::new(schema(), 1);
-        collapsed.apply(Lsn(1), Change::Insert { new: tuple(1, Some(2), None) });
+        apply(&mut collapsed, 1, Change::Insert { new: tuple(1, Some(2), None) });
         assert_eq!(collapsed.incomplete(), [tuple(1, Some(2), None)]);
         collapsed.complete(vec![Some(tuple(1, Some(9), Some(Some(3))))]);
         let loads = collapsed.into_loads(Deletes::WithRows);
@@ -340,7 +351,7 @@ mod tests {
                 let mut collapsed = Collapsed::new(schema(), steps.len());
                 for (number, step) in steps.iter().enumerate() {
                     if let Some(change) = carry_out(&mut table, step, full) {
-                        collapsed.apply(Lsn(number as u64), change);
+                        apply(&mut collapsed, number as u64, change);
                     }
                 }
                 let asked = collapsed.incomplete();
@@ -362,8 +373,8 @@ mod tests {
     fn a_moved_row_the_source_no_longer_has_is_left_out() {
         let mut collapsed = Collapsed::new(schema(), 2);
         let update = Change::Update { old: Some(OldRow::Key(key_tuple(1))), new: tuple(2, None, None) };
-        collapsed.apply(Lsn(1), update);
-        collapsed.apply(Lsn(2), Change::Insert { new: tuple(3, None, Some(None)) });
+        apply(&mut collapsed, 1, update);
+        apply(&mut collapsed, 2, Change::Insert { new: tuple(3, None, Some(None)) });
         assert_eq!(collapsed.incomplete(), [tuple(2, None, None)]);
         collapsed.complete(vec![None]);
         let loads = collapsed.into_loads(Deletes::WithRows);
@@ -375,9 +386,9 @@ mod tests {
     fn partial_rows_are_grouped_by_what_they_bring() {
         let mut collapsed = Collapsed::new(schema(), 3);
         for key in [1, 2] {
-            collapsed.apply(Lsn(1), Change::Update { old: None, new: tuple(key, Some(key), None) });
+            apply(&mut collapsed, 1, Change::Update { old: None, new: tuple(key, Some(key), None) });
         }
-        collapsed.apply(Lsn(1), Change::Delete { old: OldRow::Key(key_tuple(3)) });
+        apply(&mut collapsed, 1, Change::Delete { old: OldRow::Key(key_tuple(3)) });
         let loads = collapsed.into_loads(Deletes::Alone);
         let shapes: Vec<_> = loads.iter().map(|load| (load.present.clone(), load.rows.len())).collect();
         assert_eq!(shapes, [(Present::KeyOnly, 1), (Present::Only(ColumnSet::from_iter([0, 1])), 2)]);

@@ -173,10 +173,10 @@ impl<S: Sink> Lane<S> {
         let truncates = after > 0;
         let mut sweep = None;
         let mut collapsed = Collapsed::new(self.schema.clone(), items.len() - after);
-        for Item { commit_lsn, what, .. } in items.into_iter().skip(after) {
+        for Item { commit_lsn, hash, what, .. } in items.into_iter().skip(after) {
             match what {
-                What::Change(change) => collapsed.apply(commit_lsn, change),
-                What::Copied(row) => collapsed.copy(commit_lsn, row),
+                What::Change(change) => collapsed.apply(commit_lsn, hash, change),
+                What::Copied(row) => collapsed.copy(commit_lsn, hash, row),
                 What::Sweep(before) => sweep = sweep.max(Some(before)),
                 What::Truncate | What::Empty | What::Wanted(_) => {}
             }

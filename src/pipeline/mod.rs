@@ -14,6 +14,7 @@ pub mod bench;
 mod collapse;
 mod copy;
 mod core;
+mod key_hash;
 mod lane;
 mod retry;
 mod rope;

@@ -303,7 +303,7 @@ impl Core {
         if transaction.repeated && self.has_already(table) {
             return false;
         }
-        self.open.items.push(Item { slot, commit_lsn, what });
+        self.open.items.push(Item::new(slot, self.schemas.schema(slot), commit_lsn, what));
         true
     }
 

@@ -6,8 +6,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::super::acks::{End, UnitId};
+use super::super::key_hash::KeyHash;
 use super::super::rope::Rope;
-use crate::model::{Change, Lsn, Permit, Row, TableSchema};
+use crate::model::{Block, Change, Lsn, Permit, Row, TableSchema};
 
 /// What happened to a table, in the order it happened.
 #[derive(Debug)]
@@ -30,11 +31,29 @@ pub(in crate::pipeline) enum What {
 #[derive(Debug)]
 pub(in crate::pipeline) struct Item {
     pub(super) slot: u32,
+    /// Of the key of [`Change::row`], or of the row that was read.
+    pub(in crate::pipeline) hash: KeyHash,
     /// The transaction's commit position.
     pub(in crate::pipeline) commit_lsn: Lsn,
     /// What happened.
     pub(in crate::pipeline) what: What,
 }
+
+impl Item {
+    /// An entry for the table whose schema is in that slot.
+    #[inline]
+    pub(super) fn new(slot: u32, schema: &TableSchema, commit_lsn: Lsn, what: What) -> Item {
+        let hash = match &what {
+            What::Change(change) => KeyHash::of(schema, change.row()),
+            What::Copied(row) => KeyHash::of(schema, row),
+            What::Truncate | What::Empty | What::Sweep(_) | What::Wanted(_) => KeyHash::default(),
+        };
+        Item { slot, hash, commit_lsn, what }
+    }
+}
+
+// The budget was asked for so much for each entry.
+const _: () = assert!(size_of::<Item>() <= Block::ENTRY);
 
 /// One table's part of a flush unit, for its lane.
 #[derive(Debug)]

@@ -91,7 +91,7 @@ impl Rows {
         let size = self.bytes.capacity() + self.ends.len() * size_of::<Row>();
         let bytes = Bytes::from(self.bytes);
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let row = |(start, end): (usize, &usize)| Row::from_checked(bytes.slice(start..*end));
+        let row = |(start, end): (usize, &usize)| Row::from_walked(bytes.slice(start..*end), false);
         (starts.zip(&self.ends).map(row).collect(), size)
     }
 }

@@ -343,7 +343,7 @@ impl Followed {
         if tuple.has_binary() {
             return Err(EventError::Binary { table: self.schema.name.clone() });
         }
-        Ok(Row::from_checked(frame.slice_ref(tuple.bytes())))
+        Ok(Row::from_walked(frame.slice_ref(tuple.bytes()), tuple.has_unchanged()))
     }
 
     #[inline]

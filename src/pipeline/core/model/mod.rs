@@ -375,8 +375,8 @@ impl World {
         let mut collapsed = Collapsed::new(job.schema.clone(), job.items.len());
         for item in job.items.iter().skip(after) {
             match &item.what {
-                What::Change(change) => collapsed.apply(item.commit_lsn, change.clone()),
-                What::Copied(row) => collapsed.copy(item.commit_lsn, row.clone()),
+                What::Change(change) => collapsed.apply(item.commit_lsn, item.hash, change.clone()),
+                What::Copied(row) => collapsed.copy(item.commit_lsn, item.hash, row.clone()),
                 _ => {}
             }
         }
