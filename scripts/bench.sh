@@ -2,7 +2,7 @@
 # How fast Sluicegate is beside pg_recvlogical and COPY, on this machine.
 #   scripts/bench.sh --quick           less than three minutes besides the build
 #   scripts/bench.sh                   about a quarter of an hour
-#   scripts/bench.sh --only snapshot   one section: drain, latency or snapshot
+#   scripts/bench.sh --only snapshot   one section: drain, latency, snapshot, memory or fleet
 #   scripts/bench.sh --write-docs      the same, and docs/performance.md from it
 #   scripts/bench.sh --instructions    instructions per row of decoder, collapse and encoder, which load does not change
 #   scripts/bench.sh --help            everything else

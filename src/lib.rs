@@ -14,6 +14,8 @@ pub mod model;
 
 pub mod failpoint;
 
+pub mod allocator;
+
 pub mod pgoutput;
 
 pub mod status;

@@ -6,6 +6,7 @@ mod checkpointer;
 mod command;
 mod copying;
 pub mod lifecycle;
+mod quiet;
 mod run;
 pub mod wiring;
 

@@ -15,7 +15,9 @@ use super::checkpointer::{Ask, Checkpointer, Switches};
 use super::command::{Command, Inbox, Outcome, Refusal, Request};
 use super::copying::{self, Copier, Standing};
 use super::lifecycle::{self, Event};
+use super::quiet::Quiet;
 use super::{CopyMode, Options};
+use crate::allocator;
 use crate::model::{Budget, Class, Lsn, Reason, Row, Stage, TableSchema};
 use crate::pipeline::{MissingValues, Pipeline, pause};
 use crate::sink::Sink;
@@ -127,6 +129,7 @@ struct Engine<S: Source, K: Sink> {
     generation: u64,
     failures: u32,
     streaming_since: Option<Instant>,
+    quiet: Quiet,
     /// Whether a stream that broke raised the present reasons. They stay until the next one has proved steady, so that
     /// a stream that breaks again and again at one place does not look healthy in between.
     raised_by_stream: bool,
@@ -196,6 +199,7 @@ pub async fn run<S: Source, K: Sink>(parts: Parts<S, K>) -> Ended {
         generation: 0,
         failures: 0,
         streaming_since: None,
+        quiet: Quiet::default(),
         raised_by_stream: false,
         refused: Vec::new(),
         raised: Vec::new(),
@@ -262,6 +266,10 @@ impl<S: Source, K: Sink> Engine<S, K> {
 
     fn tick(&mut self) {
         self.meter.heartbeat();
+        if self.quiet.look(&self.budget) {
+            // Beside the loop: it takes a moment.
+            tokio::task::spawn_blocking(allocator::give_back);
+        }
         if self.streaming_since.is_some_and(|since| since.elapsed() >= STEADY) {
             self.streaming_since = None;
             self.failures = 0;

@@ -1,6 +1,7 @@
 //! The one number that bounds memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -12,6 +13,7 @@ pub struct Budget {
     units: Arc<Semaphore>,
     total: u32,
     waiting: Arc<watch::Sender<u32>>,
+    lent: Arc<AtomicU64>,
 }
 
 /// A share of a [`Budget`]; given back when dropped.
@@ -51,7 +53,12 @@ impl Budget {
     /// A pool of that many bytes, at least one unit.
     pub fn new(bytes: usize) -> Self {
         let total = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
-        Budget { units: Arc::new(Semaphore::new(total as usize)), total, waiting: Arc::new(watch::Sender::new(0)) }
+        Budget {
+            units: Arc::new(Semaphore::new(total as usize)),
+            total,
+            waiting: Arc::new(watch::Sender::new(0)),
+            lent: Arc::default(),
+        }
     }
 
     /// Waits until that many bytes are free, in order of asking. A request larger than the whole pool waits for all
@@ -65,7 +72,14 @@ impl Budget {
     }
 
     async fn acquire(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        self.units.clone().acquire_many_owned(self.units_of(bytes)).await.ok()
+        let permit = self.units.clone().acquire_many_owned(self.units_of(bytes)).await.ok();
+        self.count(bytes);
+        permit
+    }
+
+    fn count(&self, bytes: usize) {
+        // Relaxed: a count that stands for itself.
+        self.lent.fetch_add(bytes as u64, Relaxed);
     }
 
     fn units_of(&self, bytes: usize) -> u32 {
@@ -89,7 +103,9 @@ impl Budget {
     }
 
     fn try_acquire(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        self.units.clone().try_acquire_many_owned(self.units_of(bytes)).ok()
+        let permit = self.units.clone().try_acquire_many_owned(self.units_of(bytes)).ok()?;
+        self.count(bytes);
+        Some(permit)
     }
 
     /// Bytes in use now.
@@ -100,6 +116,11 @@ impl Budget {
     /// Bytes in all.
     pub fn total(&self) -> usize {
         self.total as usize * UNIT
+    }
+
+    /// Bytes that were ever asked for and given.
+    pub fn lent(&self) -> u64 {
+        self.lent.load(Relaxed)
     }
 }
 
@@ -139,7 +160,7 @@ mod tests {
         let giant = budget.take(100 * UNIT).await;
         assert_eq!(budget.used(), budget.total());
         drop(giant);
-        assert_eq!(budget.used(), 0);
+        assert_eq!((budget.used(), budget.lent()), (0, 1 + 100 * UNIT as u64));
     }
 
     #[tokio::test]

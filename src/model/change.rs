@@ -110,3 +110,11 @@ pub struct Block {
     /// Bytes received for this block.
     pub bytes: usize,
 }
+
+impl Block {
+    /// What one event takes of the budget besides the bytes it came in: its entry, in whatever form it is held until
+    /// it is durable. The pipeline's tests hold its own entries to it.
+    pub const ENTRY: usize = 104;
+}
+
+const _: () = assert!(size_of::<Event>() <= Block::ENTRY);

@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 
 use super::key_hash::KeyHash;
-use crate::model::{Change, ColumnSet, Load, LoadRow, Lsn, OldRow, Op, Present, Row, TableSchema, Value};
+use crate::model::{Block, Change, ColumnSet, Load, LoadRow, Lsn, OldRow, Op, Present, Row, TableSchema, Value};
 use crate::sink::Deletes;
 
 /// The final states of one batch.
@@ -23,6 +23,12 @@ pub(super) struct Collapsed {
     /// Positions of rows that moved to a new key without all of their values.
     incomplete: Vec<u32>,
 }
+
+/// Bytes of the key index for one row at most: a number and a control byte, in a table that may be less than half full.
+const INDEX_ENTRY: usize = 12;
+
+// The entries that were collapsed held so much of the budget, and each goes as its row is made.
+const _: () = assert!(size_of::<LoadRow>() + INDEX_ENTRY <= Block::ENTRY);
 
 impl Collapsed {
     /// Nothing yet, for about so many changes.

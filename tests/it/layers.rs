@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("model", &[], "everyone speaks it"),
     ("failpoint", &[], "a crash point may stand anywhere"),
+    ("allocator", &[], "a leaf: speaks to the system alone"),
     ("pgoutput", &["model"], "a leaf: tested, benched and fuzzed alone"),
     ("status", &["model"], "a leaf"),
     ("checkpoint", &["model"], "a leaf"),
@@ -22,7 +23,18 @@ const MAY_IMPORT: &[(&str, &[&str], &str)] = &[
     ("verify", &["model", "source", "sink"], "sees a reader of each side, never a product"),
     (
         "engine",
-        &["model", "status", "checkpoint", "source", "sink", "snapshot", "pipeline", "verify", "failpoint"],
+        &[
+            "model",
+            "status",
+            "checkpoint",
+            "source",
+            "sink",
+            "snapshot",
+            "pipeline",
+            "verify",
+            "failpoint",
+            "allocator",
+        ],
         "the one place that assembles them",
     ),
     ("verify", &["model", "source", "sink"], "sees a reader of each side, never a product"),

@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use super::super::acks::{End, UnitId};
 use super::super::key_hash::KeyHash;
 use super::super::rope::Rope;
-use crate::model::{Change, Lsn, Permit, Row, TableSchema};
+use crate::model::{Block, Change, Lsn, Permit, Row, TableSchema};
 
 /// What happened to a table, in the order it happened.
 #[derive(Debug)]
@@ -51,6 +51,9 @@ impl Item {
         Item { slot, hash, commit_lsn, what }
     }
 }
+
+// The budget was asked for so much for each entry.
+const _: () = assert!(size_of::<Item>() <= Block::ENTRY);
 
 /// One table's part of a flush unit, for its lane.
 #[derive(Debug)]

@@ -293,6 +293,8 @@ impl Body {
         }
         self.chunk.clear();
         self.read = 0;
+        // The memory of a large row is not kept for those after it.
+        self.chunk.shrink_to(2 * CHUNK);
         while self.chunk.len() < CHUNK {
             let Some(row) = self.rows.get(self.next) else {
                 self.chunk.extend_from_slice(if self.next == 0 { b"[]" } else { b"]" });
@@ -789,5 +791,19 @@ pub(super) mod tests {
             let mut body = Body::new(Arc::new(plan(&schema, true, false)), &load, SYNCED);
             let _ = body.fill();
         }
+    }
+
+    #[test]
+    fn the_memory_of_a_large_row_is_not_kept() {
+        let schema = schema(&[("id", ColumnType::Int32), ("note", ColumnType::Text)], &[0]);
+        let large = "x".repeat(1 << 20);
+        let rows = vec![row(Op::Insert, &[Some("1"), Some(&large)], 1), row(Op::Insert, &[Some("2"), Some("x")], 2)];
+        let load = Load { schema: schema.clone(), present: Present::All, rows: Arc::new(rows) };
+        let mut body = Body::new(Arc::new(plan(&schema, false, false)), &load, SYNCED);
+        body.fill().unwrap();
+        assert!(body.chunk.capacity() > large.len());
+        body.read = body.chunk.len();
+        body.fill().unwrap();
+        assert!(body.closed && body.chunk.capacity() <= 2 * CHUNK, "{}", body.chunk.capacity());
     }
 }

@@ -10,7 +10,7 @@ use super::ending;
 use super::framing::Found;
 use super::pace::Pace;
 use super::standby::{Feedback, Timings, Update};
-use crate::model::{Event, Lsn, Reason};
+use crate::model::{Block, Lsn, Reason};
 
 /// What happened. `M` is a grant of memory, `R` a reserved place for a block.
 #[derive(Debug)]
@@ -189,12 +189,12 @@ impl<M> Core<M> {
 
     fn looked<R>(&mut self, found: Found) -> Vec<Action<M, R>> {
         let cost = match (found.messages, found.partial) {
-            (0, Some(size)) if size > self.gulp_max && self.ahead.is_none() => size + size_of::<Event>(),
+            (0, Some(size)) if size > self.gulp_max && self.ahead.is_none() => size + Block::ENTRY,
             (0, _) => {
                 self.intake = Intake::Read;
                 return Vec::new();
             }
-            (messages, _) => found.bytes + messages * size_of::<Event>(),
+            (messages, _) => found.bytes + messages * Block::ENTRY,
         };
         if let Some(memory) = self.ahead.take_if(|_| found.messages > 0) {
             self.intake = Intake::Decode;

@@ -256,11 +256,7 @@ impl Reader {
     }
 
     fn decode(&mut self, found: Found, permit: Permit) {
-        let frame = self.buffer.split_to(found.bytes).freeze();
-        if found.bytes > self.core.gulp_max() {
-            // What follows a large message must not keep its memory.
-            self.buffer = BytesMut::from(&self.buffer[..]);
-        }
+        let frame = take_frame(&mut self.buffer, found.bytes, self.core.gulp_max());
         let mut events = Vec::with_capacity(found.messages);
         let mut decoded = Decoded::default();
         for (tag, body) in framing::messages(&frame) {
@@ -345,6 +341,16 @@ fn prepare(socket: &Socket) -> bool {
             false
         }
     }
+}
+
+/// Takes the first bytes out of the buffer.
+fn take_frame(buffer: &mut BytesMut, bytes: usize, gulp_max: usize) -> Bytes {
+    let frame = buffer.split_to(bytes).freeze();
+    if bytes > gulp_max {
+        // What follows a large message must not keep its memory.
+        *buffer = BytesMut::from(&buffer[..]);
+    }
+    frame
 }
 
 fn resumed(at: Lsn, permit: Permit) -> Block {

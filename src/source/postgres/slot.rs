@@ -6,8 +6,8 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
+use tokio_postgres::{Client, Statement, ToStatement};
 
 use super::blocker::{self, Blocker};
 use super::quote::literal;
@@ -44,6 +44,8 @@ pub(super) struct Slot {
     pub(super) decoded: i64,
     /// Bytes of WAL a slot may hold back; `None` if there is no bound.
     pub(super) keep_bytes: Option<i64>,
+    /// The server's transactions as this look saw them: while the text stays the same, none has ended.
+    pub(super) transactions: String,
 }
 
 /// A backend that uses a slot.
@@ -94,7 +96,8 @@ const SLOT: &str = "
                CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
                     ELSE pg_catalog.pg_current_wal_lsn() END, s.restart_lsn), 0)::bigint,
            COALESCE(t.total_txns, 0),
-           (SELECT k.setting::bigint FROM pg_catalog.pg_settings k WHERE k.name = 'max_slot_wal_keep_size')";
+           (SELECT k.setting::bigint FROM pg_catalog.pg_settings k WHERE k.name = 'max_slot_wal_keep_size'),
+           pg_catalog.pg_current_snapshot()::text";
 
 const SLOT_FROM: &str = "
     FROM pg_catalog.pg_replication_slots s
@@ -104,6 +107,15 @@ const SLOT_FROM: &str = "
 
 /// Reads a slot.
 pub(super) async fn inspect(client: &Client, version: i32, name: &str) -> Result<Option<Slot>, Reason> {
+    look(client, statement(version).as_str(), name).await
+}
+
+/// Makes the statement ready that reads a slot, for [`look`]s that come often.
+pub(super) async fn prepare(client: &Client, version: i32) -> Result<Statement, Reason> {
+    client.prepare(&statement(version)).await.map_err(|error| query_reason(&error, "reading the slot"))
+}
+
+fn statement(version: i32) -> String {
     let invalidated = match version {
         170_000.. => "s.invalidation_reason::text",
         // It is set for every cause; `wal_status` says whether it was the usual one.
@@ -112,8 +124,15 @@ pub(super) async fn inspect(client: &Client, version: i32, name: &str) -> Result
         }
         _ => "NULL::text",
     };
-    let statement = format!("{SLOT}, {invalidated}{SLOT_FROM}");
-    let row = client.query_opt(&statement, &[&name]).await.map_err(|error| query_reason(&error, "reading the slot"))?;
+    format!("{SLOT}, {invalidated}{SLOT_FROM}")
+}
+
+/// Reads a slot by the statement for it.
+pub(super) async fn look<S>(client: &Client, statement: &S, name: &str) -> Result<Option<Slot>, Reason>
+where
+    S: ToStatement + ?Sized,
+{
+    let row = client.query_opt(statement, &[&name]).await.map_err(|error| query_reason(&error, "reading the slot"))?;
     let lsn = |lsn: Option<PgLsn>| lsn.map_or(Lsn::INVALID, |lsn| Lsn(lsn.into()));
     Ok(row.map(|row| Slot {
         logical: row.get(0),
@@ -129,7 +148,8 @@ pub(super) async fn inspect(client: &Client, version: i32, name: &str) -> Result
         retained_bytes: u64::try_from(row.get::<_, i64>(12)).unwrap_or(0),
         decoded: row.get(13),
         keep_bytes: row.get::<_, Option<i64>>(14).filter(|megabytes| *megabytes >= 0).map(|mb| mb << 20),
-        invalidated: row.get(15),
+        transactions: row.get(15),
+        invalidated: row.get(16),
     }))
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, Statement};
 
 use super::catalog::{self, Relation};
 use super::client::Driver;
@@ -27,6 +27,10 @@ use crate::status::SourceMeter;
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(2);
+
+/// Every so many looks tables and publication are looked at too, if a transaction has ended since: that takes a dozen
+/// statements, and a database has more to do than to tell its catalog.
+const THOROUGH: u32 = 5;
 
 /// The longest that one look may take before the connection counts as dead.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,10 +108,12 @@ pub(super) async fn watch(
 ) -> Reason {
     let mut ticks = tokio::time::interval(watch.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looker =
+        Looker { client: &client, watch: &watch, meter: &meter, slot: None, seen: String::new(), looks: 0 };
     loop {
         let look = async {
             ticks.tick().await;
-            tokio::time::timeout(PATIENCE, look(&client, &watch, &meter)).await
+            tokio::time::timeout(PATIENCE, looker.look()).await
         };
         let reason = tokio::select! {
             biased;
@@ -140,19 +146,55 @@ fn closed(error: Option<&Error>) -> Reason {
     }
 }
 
-/// One look at everything. The error is why the stream must end.
-async fn look(client: &Client, watch: &Watch, meter: &SourceMeter) -> Result<(), Reason> {
-    let slot = slot::inspect(client, watch.version, &watch.slot).await?;
-    judge_slot(watch, slot.as_ref(), meter)?;
-    let ids: Vec<u32> = watch.tables.keys().copied().collect();
-    let read = async {
-        let relations = catalog::by_id(client, &ids).await?;
-        let fingerprint = publication::fingerprint(client, watch.version, &watch.publication, &ids).await?;
-        Ok((relations, fingerprint))
-    };
-    let (relations, fingerprint) = catalog::at_one_moment(client, read).await?;
-    judge_tables(watch, &relations, meter);
-    judge_publication(watch, &relations, &fingerprint)
+/// Looks again and again over one connection.
+struct Looker<'a> {
+    client: &'a Client,
+    watch: &'a Watch,
+    meter: &'a SourceMeter,
+    /// Reads the slot; made ready at the first look.
+    slot: Option<Statement>,
+    /// The server's transactions before the last thorough look.
+    seen: String,
+    /// Looks since then.
+    looks: u32,
+}
+
+impl Looker<'_> {
+    /// One look. The error is why the stream must end.
+    async fn look(&mut self) -> Result<(), Reason> {
+        let (client, watch) = (self.client, self.watch);
+        let statement = match &self.slot {
+            Some(statement) => statement,
+            None => self.slot.insert(slot::prepare(client, watch.version).await?),
+        };
+        let slot = slot::look(client, statement, &watch.slot).await?;
+        judge_slot(watch, slot.as_ref(), self.meter)?;
+        let now = slot.map(|slot| slot.transactions).unwrap_or_default();
+        if self.is_due(&now) {
+            self.look_thoroughly().await?;
+            (self.seen, self.looks) = (now, 0);
+        }
+        Ok(())
+    }
+
+    /// Whether tables and publication are to be looked at. Where no transaction has ended, nothing has changed.
+    fn is_due(&mut self, transactions: &str) -> bool {
+        self.looks += 1;
+        self.seen.is_empty() || self.looks >= THOROUGH && self.seen != transactions
+    }
+
+    async fn look_thoroughly(&self) -> Result<(), Reason> {
+        let Looker { client, watch, meter, .. } = *self;
+        let ids: Vec<u32> = watch.tables.keys().copied().collect();
+        let read = async {
+            let relations = catalog::by_id(client, &ids).await?;
+            let fingerprint = publication::fingerprint(client, watch.version, &watch.publication, &ids).await?;
+            Ok((relations, fingerprint))
+        };
+        let (relations, fingerprint) = catalog::at_one_moment(client, read).await?;
+        judge_tables(watch, &relations, meter);
+        judge_publication(watch, &relations, &fingerprint)
+    }
 }
 
 fn judge_slot(watch: &Watch, slot: Option<&Slot>, meter: &SourceMeter) -> Result<(), Reason> {

@@ -7,8 +7,10 @@
 
 mod backlog;
 mod drain;
+mod fleet;
 mod latency;
 mod machine;
+mod memory;
 mod metrics;
 mod plot;
 mod process;
@@ -86,6 +88,10 @@ enum Section {
     Latency,
     /// How fast existing rows are copied.
     Snapshot,
+    /// Memory under what asks for much of it.
+    Memory,
+    /// What many idle sidecars cost.
+    Fleet,
 }
 
 /// What is to be measured.
@@ -187,11 +193,13 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         std::fs::write(docs.join("performance.md"), report::page(&results))?;
         println!("written: docs/performance.md, docs/performance.svg, docs/performance.json");
     }
+    let over = results.over_limits();
+    over.iter().for_each(|over| println!("MORE THAN PROMISED: {over}"));
     if let Some(ratio) = results.lowest_ratio() {
         // The last line of all.
         println!("drain ratio (sluicegate : pg_recvlogical), lowest workload: {ratio:.2}");
     }
-    Ok(())
+    if over.is_empty() { Ok(()) } else { Err("memory or CPU is over a bound".into()) }
 }
 
 async fn measure(arguments: &Arguments) -> Result<Results, Failure> {
@@ -212,6 +220,8 @@ async fn measure(arguments: &Arguments) -> Result<Results, Failure> {
         drain: Vec::new(),
         latency: None,
         snapshot: Vec::new(),
+        memory: Vec::new(),
+        fleet: None,
     };
     println!("{}", results.machine);
     let wanted = |section| arguments.sections.is_empty() || arguments.sections.contains(&section);
@@ -223,6 +233,12 @@ async fn measure(arguments: &Arguments) -> Result<Results, Failure> {
     }
     if wanted(Section::Snapshot) {
         results.snapshot = snapshot::run(&plan, &cluster).await?;
+    }
+    if wanted(Section::Memory) {
+        results.memory = memory::run(&plan, &cluster).await?;
+    }
+    if wanted(Section::Fleet) {
+        results.fleet = Some(fleet::run(&plan).await?);
     }
     Ok(results)
 }

@@ -14,6 +14,36 @@ pub(crate) struct Usage {
     pub(crate) rss_bytes: u64,
 }
 
+/// What a process that does next to nothing has used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Idling {
+    /// CPU time of the threads that are there, to the nanosecond.
+    pub(crate) cpu_seconds: f64,
+    /// How often they went to sleep by themselves, and so how often they were woken.
+    pub(crate) switches: u64,
+}
+
+/// What the threads of a process have used; `None` once it is gone. Those that have ended are left out.
+pub(crate) fn idling(pid: u32) -> Option<Idling> {
+    let mut sum = Idling::default();
+    for task in fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task")).ok()? {
+        let folder = task.ok()?.path();
+        // One that has just ended.
+        let Ok(times) = fs::read_to_string(folder.join("schedstat")) else { continue };
+        let Ok(status) = fs::read_to_string(folder.join("status")) else { continue };
+        sum.cpu_seconds += times.split_ascii_whitespace().next()?.parse::<f64>().ok()? / 1e9;
+        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        sum.switches += switches.trim().parse::<u64>().ok()?;
+    }
+    Some(sum)
+}
+
+/// Memory of a process in which what it shares with others counts in part.
+pub(crate) fn pss(pid: u32) -> Option<u64> {
+    let sums = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("smaps_rollup")).ok()?;
+    kilobytes(&sums, "Pss:").map(|kilobytes| kilobytes * 1024)
+}
+
 /// The unit of the times in `/proc/PID/stat`: `USER_HZ` is 100 on every architecture PostgreSQL runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -52,5 +82,7 @@ mod tests {
         assert_eq!(kilobytes("VmPeak:\t 9 kB\nVmHWM:\t     712 kB\n", "VmHWM:"), Some(712));
         let own = usage(std::process::id()).unwrap();
         assert!(own.rss_peak_bytes >= own.rss_bytes && own.rss_bytes > 0);
+        assert!(pss(std::process::id()).is_some_and(|pss| pss > 0));
+        assert!(idling(std::process::id()).is_some_and(|own| own.cpu_seconds > 0.0));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::{CPU_MAX, RSS_MAX};
 use crate::machine::Machine;
 
 /// One run of the whole tool. A section that was not run is absent.
@@ -24,6 +25,46 @@ pub(crate) struct Results {
     /// Copying rows that exist already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) snapshot: Vec<SnapshotResult>,
+    /// Memory under what asks for much of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) memory: Vec<MemoryResult>,
+    /// Many idle sidecars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fleet: Option<FleetResult>,
+}
+
+/// Memory of a sidecar under one kind of work, in bytes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MemoryResult {
+    /// Short name.
+    pub(crate) name: String,
+    /// What it is, for a person.
+    pub(crate) title: String,
+    /// Most that is promised.
+    pub(crate) limit: u64,
+    /// Most that it held.
+    pub(crate) peak: u64,
+    /// What it held at the end.
+    pub(crate) after: u64,
+}
+
+/// What idle sidecars cost together.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct FleetResult {
+    /// How many.
+    pub(crate) sidecars: u32,
+    /// Memory in bytes, what they share counted for each.
+    pub(crate) rss: u64,
+    /// Memory in bytes, what they share counted once.
+    pub(crate) pss: u64,
+    /// CPU time as a part of one core.
+    pub(crate) cpu: f64,
+    /// How often each is woken.
+    pub(crate) wakeups_per_second: f64,
+    /// CPU time of the server's processes for them, as a part of one core.
+    pub(crate) server_cpu: f64,
+    /// Statements and transactions that each asks the server for.
+    pub(crate) transactions_per_minute: f64,
 }
 
 /// The copies of one table over one number of connections.
@@ -182,6 +223,22 @@ impl WorkloadResult {
 }
 
 impl Results {
+    /// What took more than is promised, for a person.
+    pub(crate) fn over_limits(&self) -> Vec<String> {
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let over = |result: &&MemoryResult| result.peak > result.limit;
+        let told = |result: &MemoryResult| {
+            let MemoryResult { title, peak, limit, .. } = result;
+            format!("{title}: {:.1} MB where {:.1} MB are promised", megabytes(*peak), megabytes(*limit))
+        };
+        let mut found: Vec<String> = self.memory.iter().filter(over).map(told).collect();
+        if let Some(fleet) = self.fleet.filter(|fleet| fleet.rss > RSS_MAX || fleet.cpu > CPU_MAX) {
+            let (rss, cpu) = (megabytes(fleet.rss), fleet.cpu * 100.0);
+            found.push(format!("{} idle sidecars: {rss:.0} MB, {cpu:.2} % of a core", fleet.sidecars));
+        }
+        found
+    }
+
     /// The lowest of the workloads' median ratios over TCP.
     pub(crate) fn lowest_ratio(&self) -> Option<f64> {
         self.drain.iter().filter_map(|workload| Some(workload.tcp_ratio()?.median)).min_by(f64::total_cmp)

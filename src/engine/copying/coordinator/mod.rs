@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 
 use super::keeper::{Keep, Kept, keep};
 use super::reader::{Outcome, Shared, What};
@@ -28,6 +28,8 @@ mod turns;
 
 /// Time between two looks at what waits for time alone.
 const TICK: Duration = Duration::from_millis(100);
+/// The same while nothing is to be copied.
+const TICK_IDLE: Duration = Duration::from_secs(1);
 /// How long the reading of one part should take.
 const CHUNK_TIME: Duration = Duration::from_secs(1);
 /// How long a table is left alone when the pipeline can open no window for it.
@@ -123,6 +125,7 @@ pub(super) struct Coordinator<S: Source> {
     looked_up_at: Lsn,
     look_again: u64,
     started: Instant,
+    ticked: Instant,
 }
 
 impl<S: Source> Coordinator<S> {
@@ -174,32 +177,35 @@ impl<S: Source> Coordinator<S> {
             looked_up_at: Lsn::INVALID,
             look_again: 0,
             started: Instant::now(),
+            ticked: Instant::now(),
         }
     }
 
     /// Runs until the engine is gone.
     pub(super) async fn run(mut self) {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         if let Some((wishes, done)) = self.keeper.take() {
             tokio::spawn(keep(self.source.copies(), self.meter.clone(), wishes, done));
         }
         loop {
-            match self.wait(&mut ticks).await {
+            match self.wait().await {
                 Wake::End => return,
                 Wake::Asked(ask) => self.asked(ask).await,
                 Wake::Told(event) => self.told(event).await,
                 Wake::Kept(kept) => self.kept(kept).await,
                 Wake::Read(window, outcome) => self.read(window, outcome).await,
                 Wake::Aside(aside) => self.aside(aside),
-                Wake::Tick => self.tick(),
+                Wake::Tick => {
+                    self.ticked = Instant::now();
+                    self.tick();
+                }
             }
             self.go_on().await;
             self.tell_standing();
         }
     }
 
-    async fn wait(&mut self, ticks: &mut tokio::time::Interval) -> Wake {
+    async fn wait(&mut self) -> Wake {
+        let tick = self.ticked + if self.is_idle() { TICK_IDLE } else { TICK };
         tokio::select! {
             biased;
             ask = self.asks.recv() => ask.map_or(Wake::End, Wake::Asked),
@@ -213,8 +219,14 @@ impl<S: Source> Coordinator<S> {
                 Ok(aside) => Wake::Aside(aside),
                 Err(broken) => std::panic::resume_unwind(broken.into_panic()),
             },
-            _ = ticks.tick() => Wake::Tick,
+            () = sleep_until(tick) => Wake::Tick,
         }
+    }
+
+    /// Whether nothing is under way, and nothing waits.
+    fn is_idle(&self) -> bool {
+        let over = self.tables.values().all(TableCopying::is_over);
+        over && self.windows.is_empty() && self.readers.is_empty() && self.asides.is_empty()
     }
 
     fn aim(&self) -> Aim {

@@ -99,7 +99,7 @@ fn memory_is_asked_for_bytes_and_events() {
         let now = Instant::now();
         let mut core: Core<()> = Core::new(Lsn(10), Timings::from_wal_sender_timeout(None), 1000, true, now);
         let actions = core.decide::<()>(Wake::Looked(found), now);
-        let want = bytes + events * size_of::<Event>();
+        let want = bytes + events * Block::ENTRY;
         assert!(matches!(actions[..], [Action::AskMemory(asked)] if asked == want), "{actions:?}");
     }
 }

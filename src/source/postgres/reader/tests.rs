@@ -471,3 +471,16 @@ async fn bytes_that_came_with_the_answer_to_the_start_are_not_lost() {
     rig.send(late).await;
     rig.until(&committed(100)).await;
 }
+
+#[test]
+fn the_memory_of_a_large_message_is_not_kept() {
+    const GULP: usize = 1000;
+    // A message, what came behind it, and how much room the buffer may have left.
+    for (bytes, behind, room_max) in [(50_000, 10, 64), (GULP + 1, 0, 0), (GULP, 10, 100_000)] {
+        let mut buffer = BytesMut::with_capacity(100_000);
+        buffer.extend_from_slice(&vec![7; bytes + behind]);
+        let frame = take_frame(&mut buffer, bytes, GULP);
+        assert_eq!((frame.len(), buffer.len()), (bytes, behind));
+        assert!(buffer.capacity() <= room_max, "{bytes}: {}", buffer.capacity());
+    }
+}
