@@ -368,16 +368,11 @@ async fn copying_behind_an_unseen_commit(
     change: &'static str,
     told: (&str, &str),
 ) -> (Sidecar, JoinHandle<()>) {
-    // Makes what copies need; a commit of setup would wait too.
-    world.sql("CREATE TABLE shop.early (id bigint PRIMARY KEY)").await;
     let streams = async |variables: &[(&str, &str)]| {
         let sidecar = world.start_with(variables);
         world.until(&sidecar, "it streams", |status| status.text("stage") == "CDC").await;
         sidecar
     };
-    let mut sidecar = streams(&[("TABLES", "shop.early")]).await;
-    sidecar.terminate().unwrap();
-    sidecar.wait(PATIENCE).unwrap();
     world.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
     let mut sidecar = streams(&[("SNAPSHOT", "never")]).await;
     world.sql("SELECT pg_reload_conf()").await;
@@ -395,6 +390,7 @@ async fn copying_behind_an_unseen_commit(
     world.until(&sidecar, "it is stored", |status| status.lsn("checkpoint_lsn") >= end - 4096).await;
     sidecar.terminate().unwrap();
     sidecar.wait(PATIENCE).unwrap();
+    // Makes the tables that copies need; its own commits wait for nobody.
     let sidecar = world.start();
     world.until(&sidecar, "copies wait", |status| status.text("stage") == "SNAPSHOT").await;
     (sidecar, commit)
@@ -597,6 +593,7 @@ async fn rows_are_read_again_by_keys_of_any_type() {
     // The next life knows from the first that they have begun.
     sidecar.terminate().unwrap();
     sidecar.wait(PATIENCE).unwrap();
+    // Makes the tables that copies need; its own commits wait for nobody.
     let sidecar = world.start();
     world.until(&sidecar, "copies wait", |status| status.text("stage") == "SNAPSHOT").await;
     // Changes leave large values out that the target cannot have.

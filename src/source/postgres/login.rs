@@ -20,11 +20,11 @@ use super::sqlstate::{self, Asked, ServerError};
 use super::transport::{self, Address, Channel, ChannelError, Encryption, Failure, Incoming, Then};
 use crate::model::{Class, Reason};
 
-/// Settings of every session, so that neither role nor database nor server can change what values look like or end our
-/// work: known to every version since 12.
+/// Settings of every session, so that neither role nor database nor server can change what values look like, end our
+/// work, or have it wait for a standby that does not answer: known to every version since 12.
 const SETTINGS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
      -c DateStyle=ISO -c IntervalStyle=postgres -c TimeZone=UTC -c extra_float_digits=3 -c bytea_output=hex \
-     -c lc_monetary=C -c standard_conforming_strings=on -c search_path=";
+     -c lc_monetary=C -c standard_conforming_strings=on -c synchronous_commit=local -c search_path=";
 
 /// Lets our transactions write where role, database or server make them read-only by default. Not among [`SETTINGS`],
 /// because what the server tells of it at login answers `target_session_attrs=read-write`.
