@@ -567,8 +567,9 @@ pub const VARS: &[Var] = &[
         kind: Kind::Number(1, 3_600_000),
         reload: true,
         example: "5000",
-        help: "Least time between two flushes, in milliseconds. A change that comes after a quiet time goes out at \
-               once.",
+        help: "Time between two loads of a table on average, in milliseconds, where FLUSH_SIZE and FLUSH_BYTES do not \
+               ask for more. Under steady load they come this far apart; after a quiet time up to five may follow each \
+               other as soon as the one before is in, so that single changes arrive at once.",
         group: Group::Flow,
         ..USUAL
     },

@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
 use super::StoreToken;
 use crate::model::{Lsn, TableId};
 
@@ -46,8 +49,8 @@ struct Unit {
 pub(super) struct AckTracker {
     units: VecDeque<Unit>,
     next: u64,
-    /// Tables' parts that are under way.
-    busy: usize,
+    /// How many parts of each table are under way.
+    busy: HashMap<TableId, usize, FixedState>,
 }
 
 impl AckTracker {
@@ -55,7 +58,11 @@ impl AckTracker {
     pub(super) fn open(&mut self, parts: Vec<Part>, end: Option<End>) -> UnitId {
         let id = UnitId(self.next);
         self.next += 1;
-        self.busy += parts.iter().filter(|part| matches!(part, Part::Table(_))).count();
+        for part in &parts {
+            if let Part::Table(table) = part {
+                *self.busy.entry(*table).or_default() += 1;
+            }
+        }
         self.units.push_back(Unit { id, open: parts, lost: false, end });
         id
     }
@@ -114,7 +121,12 @@ impl AckTracker {
         let unit = &mut self.units[at];
         let part = unit.open.iter().position(|open| *open == Part::Table(table))?;
         unit.open.swap_remove(part);
-        self.busy -= 1;
+        if let Some(parts) = self.busy.get_mut(&table) {
+            *parts -= 1;
+            if *parts == 0 {
+                self.busy.remove(&table);
+            }
+        }
         Some(unit)
     }
 
@@ -150,7 +162,12 @@ impl AckTracker {
 
     /// Whether any table's part is under way.
     pub(super) fn is_busy(&self) -> bool {
-        self.busy > 0
+        !self.busy.is_empty()
+    }
+
+    /// Whether a part of this table is under way.
+    pub(super) fn is_busy_with(&self, table: TableId) -> bool {
+        self.busy.contains_key(&table)
     }
 
     /// Whether nothing at all is under way.
@@ -161,7 +178,7 @@ impl AckTracker {
     /// Forgets all units: their rows will be told again.
     pub(super) fn void(&mut self) {
         self.units.clear();
-        self.busy = 0;
+        self.busy.clear();
     }
 }
 

@@ -22,8 +22,6 @@ pub(super) struct Collapsed {
     keys: HashTable<u32>,
     /// Positions of rows that moved to a new key without all of their values.
     incomplete: Vec<u32>,
-    /// Every row so far brings all columns and stays: one load holds them all.
-    plain: bool,
 }
 
 /// Bytes of the key index for one row at most: a number and a control byte, in a table that may be less than half full.
@@ -40,7 +38,6 @@ impl Collapsed {
             rows: Vec::with_capacity(changes),
             keys: HashTable::with_capacity(changes),
             incomplete: Vec::new(),
-            plain: true,
         }
     }
 
@@ -97,7 +94,6 @@ impl Collapsed {
     /// they were; in the target too, if every row is there.
     fn put(&mut self, hash: KeyHash, mut next: LoadRow, same_row: bool) {
         let known = same_row && self.schema.complete;
-        self.plain &= next.op != Op::Delete && !next.row.has_unchanged();
         match self.find(hash, &next.row) {
             None => {
                 let at = self.rows.len() as u32;
@@ -161,13 +157,8 @@ impl Collapsed {
     /// The loads that bring the target to these states. Their keys are disjoint, so their order is free.
     pub(super) fn into_loads(self, deletes: Deletes) -> Vec<Load> {
         // The index goes first: the rows are held until they are durable, and nothing besides them is to be.
-        let Collapsed { schema, rows: mut whole, keys, plain, .. } = self;
+        let Collapsed { schema, rows: mut whole, keys, .. } = self;
         drop(keys);
-        if plain {
-            whole.shrink_to_fit();
-            let load = Load { schema, present: Present::All, rows: Arc::new(whole) };
-            return Some(load).filter(|load| !load.rows.is_empty()).into_iter().collect();
-        }
         let mut gone = Vec::new();
         let mut partial: HashMap<ColumnSet, Vec<LoadRow>, FixedState> = HashMap::default();
         let apart = |row: &mut LoadRow| match row.op {

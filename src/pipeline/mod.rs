@@ -35,7 +35,7 @@ pub struct Options {
     pub flush_rows: u64,
     /// Bytes in one unit, at most; a larger transaction is cut.
     pub flush_bytes: u64,
-    /// Least time between two units that are closed by time.
+    /// Time on average between two loads of a table that are made for time.
     pub flush_interval: Duration,
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rig::{Sidecar, Status};
+use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value as Json};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_postgres::Client;
@@ -358,40 +359,64 @@ async fn until_commits_wait(world: &World) {
     }
 }
 
+/// Makes a change whose commit the stream tells, and readers do not see until [`let_commits_go`]; then starts another
+/// life, which is not told of it again and copies every table: it must not read any before it sees the commit.
+async fn copying_behind_an_unseen_commit(
+    world: &World,
+    change: &'static str,
+    told: (&str, &str),
+) -> (Sidecar, JoinHandle<()>) {
+    // Makes what copies need; a commit of setup would wait too.
+    world.sql("CREATE TABLE shop.early (id bigint PRIMARY KEY)").await;
+    let streams = async |variables: &[(&str, &str)]| {
+        let sidecar = world.start_with(variables);
+        world.until(&sidecar, "it streams", |status| status.text("stage") == "CDC").await;
+        sidecar
+    };
+    let mut sidecar = streams(&[("TABLES", "shop.early")]).await;
+    sidecar.terminate().unwrap();
+    sidecar.wait(PATIENCE).unwrap();
+    world.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    let mut sidecar = streams(&[("SNAPSHOT", "never")]).await;
+    world.sql("SELECT pg_reload_conf()").await;
+    until_commits_wait(world).await;
+    let waiting = world.cluster.client().await.unwrap();
+    let commit = tokio::spawn(async move { drop(waiting.batch_execute(change).await) });
+    // The stream tells it, and the target has it, while no reader sees it.
+    let (count, wanted) = told;
+    let start = Instant::now();
+    while world.target(count).await != [wanted] {
+        assert!(start.elapsed() < PATIENCE, "the change does not arrive:\n{}", world.logged());
+        sleep(Duration::from_millis(100)).await;
+    }
+    let end = world.wal_end().await;
+    world.until(&sidecar, "it is stored", |status| status.lsn("checkpoint_lsn") >= end - 4096).await;
+    sidecar.terminate().unwrap();
+    sidecar.wait(PATIENCE).unwrap();
+    let sidecar = world.start();
+    world.until(&sidecar, "copies wait", |status| status.text("stage") == "SNAPSHOT").await;
+    (sidecar, commit)
+}
+
+async fn let_commits_go(world: &World, commit: JoinHandle<()>) {
+    world.sql("ALTER SYSTEM RESET synchronous_standby_names").await;
+    world.sql("SELECT pg_reload_conf()").await;
+    commit.await.unwrap();
+}
+
 /// A commit is in the log, and told by the stream, before readers see it: for as long as the standby is silent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_waits_for_a_standby_is_not_lost() {
     let tables = "CREATE TABLE t (id bigint PRIMARY KEY, v text); CREATE TABLE public.probe (n integer)";
     let world = World::new(tables).await;
     world.sql("INSERT INTO shop.t SELECT n, 'old' FROM generate_series(1, 1000) n").await;
-    world.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
-    let mut sidecar = world.start_with(&[("SNAPSHOT", "never")]);
-    world.until(&sidecar, "it streams", |status| status.text("stage") == "CDC").await;
-    world.sql("SELECT pg_reload_conf()").await;
-    until_commits_wait(&world).await;
-    let waiting = world.cluster.client().await.unwrap();
-    let commit = tokio::spawn(async move {
-        let change = "UPDATE shop.t SET v = 'new' WHERE id <= 10; DELETE FROM shop.t WHERE id BETWEEN 11 AND 20";
-        drop(waiting.batch_execute(change).await);
-    });
-    // The stream tells it, and the target has it, while no reader sees it.
-    let start = Instant::now();
-    while world.target("SELECT count(*) FROM shop.t WHERE v = 'new'").await != ["10"] {
-        assert!(start.elapsed() < PATIENCE, "the change does not arrive:\n{}", world.logged());
-        sleep(Duration::from_millis(100)).await;
-    }
+    let change = "UPDATE shop.t SET v = 'new' WHERE id <= 10; DELETE FROM shop.t WHERE id BETWEEN 11 AND 20";
+    let count = "SELECT count(*) FROM shop.t WHERE v = 'new'";
+    let (sidecar, commit) = copying_behind_an_unseen_commit(&world, change, (count, "10")).await;
     assert_eq!(world.text("SELECT count(*)::text FROM shop.t WHERE v = 'new'").await, "0", "it is invisible");
-    let end = world.wal_end().await;
-    world.until(&sidecar, "it is stored", |status| status.lsn("checkpoint_lsn") >= end - 4096).await;
-    sidecar.terminate().unwrap();
-    sidecar.wait(PATIENCE).unwrap();
-    // Another life, which is not told of it again, copies the table; it must not set the rows back.
-    let sidecar = world.start();
     sleep(Duration::from_secs(4)).await;
-    assert_eq!(world.target("SELECT count(*) FROM shop.t WHERE v = 'new'").await, ["10"], "nothing was set back");
-    world.sql("ALTER SYSTEM RESET synchronous_standby_names").await;
-    world.sql("SELECT pg_reload_conf()").await;
-    commit.await.unwrap();
+    assert_eq!(world.target(count).await, ["10"], "nothing was set back");
+    let_commits_go(&world, commit).await;
     copied(&world, &sidecar).await;
     assert_eq!(world.equal(&sidecar).await, 990);
 }
@@ -516,4 +541,90 @@ async fn a_table_that_cannot_be_copied_holds_nobody_up() {
     // It goes on by itself once that is cured.
     world.sql("ALTER TABLE shop.hidden DISABLE ROW LEVEL SECURITY").await;
     world.until_count(&sidecar, "hidden", 51).await;
+}
+
+/// Key columns, and the keys of rows from a number.
+const KEYS: &[(&str, &str)] = &[
+    ("k ext.citext", "'Key' || n"),
+    ("k ext.ltree", "('top.k' || n)::ext.ltree"),
+    ("k shop.pair", "(n, 'a b')::shop.pair"),
+    ("k shop.coupled", "(n, 'a b')::shop.pair"),
+    ("k char(9)", "'k' || n"),
+    ("k numeric", "n / 4.00"),
+    ("a shop.pair, b numeric(10, 2), c char(3)", "(n, NULL)::shop.pair, n / 2.0, 'c'"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_read_again_by_keys_of_any_type() {
+    let world = World::new(
+        "CREATE TABLE first (id bigint PRIMARY KEY); CREATE SCHEMA ext;
+         CREATE TYPE shop.pair AS (x integer, y text); CREATE DOMAIN shop.coupled AS shop.pair",
+    )
+    .await;
+    let extensions = "CREATE EXTENSION citext SCHEMA ext; CREATE EXTENSION ltree SCHEMA ext";
+    let extended = world.client.batch_execute(extensions).await;
+    if let Err(error) = &extended {
+        println!("keys of citext and ltree are not tried: {error:?}");
+    }
+    let keys: Vec<_> = KEYS.iter().filter(|(columns, _)| extended.is_ok() || !columns.contains("ext.")).collect();
+    for (at, (columns, key)) in keys.iter().enumerate() {
+        let names: Vec<&str> = columns.split(", ").map(|column| column.split(' ').next().unwrap()).collect();
+        let names = names.iter().filter(|name| !name.ends_with(')')).copied().collect::<Vec<_>>().join(", ");
+        world
+            .sql(&format!(
+                "CREATE TABLE shop.t{at} ({columns}, n integer, large text, PRIMARY KEY ({names}));
+                 ALTER TABLE shop.t{at} ALTER COLUMN large SET STORAGE EXTERNAL;
+                 INSERT INTO shop.t{at} SELECT {key}, n, repeat('large ', 1000) FROM generate_series(1, 20) n"
+            ))
+            .await;
+    }
+    // A slot is not made, and a copy does not read, while a transaction of before is open.
+    let mut sidecar = world.start_with(&[("TABLES", "shop.first")]);
+    world.until(&sidecar, "it streams", |status| status.text("stage") == "CDC").await;
+    sidecar.terminate().unwrap();
+    sidecar.wait(PATIENCE).unwrap();
+    let open = world.cluster.client().await.unwrap();
+    open.batch_execute("BEGIN; INSERT INTO shop.first VALUES (1)").await.unwrap();
+    let mut sidecar = world.start();
+    let begun = format!("SELECT (count(*) = {})::text FROM sluicegate.snapshot_tables", keys.len());
+    let start = Instant::now();
+    while world.text(&begun).await != "true" {
+        assert!(start.elapsed() < PATIENCE, "the copies do not begin:\n{}", world.logged());
+        sleep(Duration::from_millis(100)).await;
+    }
+    // The next life knows from the first that they have begun.
+    sidecar.terminate().unwrap();
+    sidecar.wait(PATIENCE).unwrap();
+    let sidecar = world.start();
+    world.until(&sidecar, "copies wait", |status| status.text("stage") == "SNAPSHOT").await;
+    // Changes leave large values out that the target cannot have.
+    for at in 0..keys.len() {
+        world.sql(&format!("UPDATE shop.t{at} SET n = -n WHERE n <= 10")).await;
+    }
+    let wanted = keys.len() as f64 * 10.0;
+    world
+        .until(&sidecar, "rows are to be read again", |status| {
+            status.sum("tables", "snapshot_repairs_waiting") == wanted
+        })
+        .await;
+    open.batch_execute("COMMIT").await.unwrap();
+    copied(&world, &sidecar).await;
+    assert_eq!(world.equal(&sidecar).await, keys.len() * 20 + 1);
+
+    // Rows that differ are looked at again, by key too.
+    for at in 0..keys.len() {
+        world.target(&format!("DELETE FROM shop.t{at} WHERE n = 20")).await;
+    }
+    let said = world.verify(&["--json"]).await;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let report: Json = sonic_rs::from_str(&said.stdout).unwrap();
+    for table in report["tables"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|table| table["table"].as_str().unwrap().starts_with("shop.t"))
+    {
+        let numbers = ["rows_equal", "missing", "extra", "differing", "unsettled"].map(|name| table[name].as_u64());
+        assert_eq!(numbers, [19, 1, 0, 0, 0].map(Some), "{table}");
+    }
 }

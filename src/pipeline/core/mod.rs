@@ -7,6 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use self::copies::Copies;
+use self::spacing::{BURST, Spacing};
 use self::unit::{Mark, OpenUnit, by_slot};
 use super::acks::{AckTracker, End, Part, UnitId};
 use super::schema_cache::SchemaCache;
@@ -16,6 +17,7 @@ use crate::snapshot::Unseen;
 
 mod copies;
 mod requests;
+mod spacing;
 mod unit;
 
 pub(in crate::pipeline) use self::unit::{Item, Job, What};
@@ -82,7 +84,11 @@ pub(in crate::pipeline) struct Core {
     received: Lsn,
     durable: Lsn,
     last_flush: Option<Instant>,
-    /// Least time between flushes by time, wider than the setting while the sink is short of breath.
+    /// Each table's loads.
+    spacings: HashMap<TableId, Spacing, FixedState>,
+    /// How many loads of a table may follow each other.
+    burst: u32,
+    /// Time between a table's loads on average, wider than the setting while the sink is short of breath.
     pace: Duration,
     slowed: bool,
     draining: bool,
@@ -99,7 +105,7 @@ pub(in crate::pipeline) struct Core {
 
 /// The pace is never widened beyond this.
 const PACE_MAX: Duration = Duration::from_secs(30);
-/// While a load takes long, the open unit is closed by time only after so many times the pace.
+/// While a load of a table takes long, a unit with more of it is closed by time only after so many times the pace.
 const PATIENCE: u32 = 4;
 
 /// How long a cured table waits for a moment in which nothing is under way.
@@ -130,6 +136,8 @@ impl Core {
             received: Lsn::INVALID,
             durable: Lsn::INVALID,
             last_flush: None,
+            spacings: HashMap::default(),
+            burst: BURST,
             pace: options.flush_interval,
             slowed: false,
             draining: false,
@@ -303,7 +311,7 @@ impl Core {
         if transaction.repeated && self.has_already(table) {
             return false;
         }
-        self.open.items.push(Item::new(slot, self.schemas.schema(slot), commit_lsn, what));
+        self.open.add(Item::new(slot, self.schemas.schema(slot), commit_lsn, what));
         true
     }
 
@@ -371,17 +379,28 @@ impl Core {
 
     /// When the open unit is to be closed by time; `None` if nothing complete is in it.
     pub(in crate::pipeline) fn due(&self, now: Instant) -> Option<Instant> {
-        // The readers of a copy wait for their parts to be durable, and a part is a load worth making.
-        let wait = match (self.acks.is_busy(), self.copies.holds_whole_part()) {
-            (false, true) if self.pace <= self.options.flush_interval => Duration::ZERO,
-            (true, false) => self.pace * PATIENCE,
-            _ => self.pace,
-        };
-        match self.last_flush {
-            _ if self.open.mark.items == 0 => None,
-            Some(last) if !self.draining => Some(last + wait),
-            _ => Some(now),
+        if self.open.mark.items == 0 {
+            return None;
         }
+        let Some(last) = self.last_flush.filter(|_| !self.draining) else { return Some(now) };
+        let steady = self.pace <= self.options.flush_interval;
+        if self.copies.holds_whole_part() {
+            // The readers of a copy wait for their parts to be durable, and a part is a load worth making.
+            let at_once = steady && !self.acks.is_busy();
+            return Some(if at_once { last } else { last + self.pace });
+        }
+        if self.acks.is_busy() && self.open_tables().any(|table| self.acks.is_busy_with(table)) {
+            return Some(last + self.pace * PATIENCE);
+        }
+        if !steady {
+            return Some(last + self.pace);
+        }
+        let spacings = self.open_tables().filter_map(|table| self.spacings.get(&table));
+        Some(spacings.map(|spacing| spacing.next(self.pace, self.burst)).fold(last, Instant::max))
+    }
+
+    fn open_tables(&self) -> impl Iterator<Item = TableId> + '_ {
+        self.open.slots().map(|slot| self.schemas.schema(slot).id)
     }
 
     /// Closes the open unit at a mark; what lies behind it opens the next one.
@@ -397,6 +416,13 @@ impl Core {
         let tables = parts.iter().map(|(schema, _)| Part::Table(schema.id));
         let tokens = stores.iter().map(|(token, ..)| Part::Store(*token));
         let unit = self.acks.open(tables.chain(tokens).collect(), mark.end);
+        let loaded = parts.iter().map(|(schema, _)| schema.id);
+        for table in loaded.chain(stores.iter().map(|(_, table, _)| *table)) {
+            let spacing = self.spacings.entry(table);
+            spacing
+                .and_modify(|spacing| spacing.again(self.pace, self.burst, now))
+                .or_insert(Spacing::first(self.pace, now));
+        }
         self.copies.closed(unit);
         let permits: Arc<[Arc<Permit>]> = closed.blocks.into_iter().map(|(permit, _)| permit).collect();
         actions.extend(parts.into_iter().enumerate().map(|(at, (schema, items))| {

@@ -219,7 +219,7 @@ impl Core {
         if let Some(key) = wanted {
             // Also if the table has the transaction already: the key may not be stored.
             let slot = self.schemas.slot(table).expect("its schema is known");
-            self.open.items.push(Item::new(slot, &schema, commit_lsn, What::Wanted(key)));
+            self.open.add(Item::new(slot, &schema, commit_lsn, What::Wanted(key)));
         }
         flows.is_some_and(|change| self.push(table, What::Change(change)))
     }
@@ -274,7 +274,7 @@ impl Core {
         let any = !removals.is_empty();
         for (table, what) in removals {
             let Some(slot) = self.schemas.slot(table) else { continue };
-            self.open.items.push(Item::new(slot, self.schemas.schema(slot), self.received, what));
+            self.open.add(Item::new(slot, self.schemas.schema(slot), self.received, what));
             self.open.mark_all();
             self.copies.removing(table);
         }
@@ -292,7 +292,7 @@ impl Core {
         for injection in injections.into_iter().filter(|injection| !injection.rows.is_empty()) {
             any = true;
             let copied = |(commit_lsn, row)| Item::new(slot, &schema, commit_lsn, What::Copied(row));
-            self.open.items.extend(injection.rows.into_iter().map(copied));
+            self.open.add_all(slot, injection.rows.into_iter().map(copied));
             self.open.blocks.push((Arc::new(injection.permit), injection.bytes as u64));
             self.open.mark_all();
             self.copies.injected(table, injection.window);

@@ -41,7 +41,9 @@ struct Bench {
 impl Bench {
     fn new(flush_rows: u64, flush_bytes: u64) -> Bench {
         let options = Options { flush_rows, flush_bytes, flush_interval: 1000 * MS };
-        let (core, budget) = (Core::new(options, 1 << 20), Budget::new(1 << 20));
+        let (mut core, budget) = (Core::new(options, 1 << 20), Budget::new(1 << 20));
+        // Most tests are about what waits, so no load may follow another at once unless the test says so.
+        core.burst = 1;
         let (dispatched, durable, jobs) = (vec![], vec![], vec![]);
         let now = Instant::now();
         let mut bench = Bench { core, budget, now, dispatched, durable, jobs, told: vec![] };
@@ -126,11 +128,62 @@ fn the_first_change_goes_at_once_and_later_ones_keep_their_distance() {
 fn while_a_load_takes_long_changes_gather_but_not_for_ever() {
     let mut bench = Bench::new(1000, 1 << 20);
     bench.block(10, vec![begin(10), insert(1), commit(10)]);
-    bench.block(10, vec![begin(20), insert(2), commit(20)]);
+    bench.block(10, vec![begin(20), insert(1), commit(20)]);
     bench.pass(3999 * MS);
     assert_eq!(bench.parts(), [(1, 1)]);
     bench.pass(MS);
-    assert_eq!(bench.parts(), [(1, 1), (2, 1)]);
+    assert_eq!(bench.parts(), [(1, 1), (1, 1)]);
+}
+
+#[test]
+fn a_few_changes_in_a_row_go_one_load_after_the_other() {
+    let mut bench = Bench::new(1000, 1 << 20);
+    bench.core.burst = 3;
+    for lsn in [10, 20, 30, 40] {
+        bench.block(10, vec![begin(lsn), insert(1), commit(lsn)]);
+    }
+    assert_eq!(bench.parts(), [(1, 1)], "the others gather while the first is under way");
+    bench.finish(0);
+    assert_eq!(bench.parts()[1..], [(1, 3)]);
+    bench.finish(1);
+    for (lsn, want) in [(50, 3), (60, 3)] {
+        bench.block(10, vec![begin(lsn), insert(1), commit(lsn)]);
+        assert_eq!(bench.parts().len(), want, "{lsn}");
+    }
+    bench.finish(2);
+    bench.pass(999 * MS);
+    assert_eq!(bench.parts().len(), 3, "they were the few");
+    bench.pass(MS);
+    assert_eq!(bench.parts()[3..], [(1, 1)]);
+    bench.finish(3);
+    bench.report(Report::SlowDown);
+    bench.pass(60_000 * MS);
+    for lsn in [70, 80] {
+        bench.block(10, vec![begin(lsn), insert(1), commit(lsn)]);
+        bench.finish(4);
+    }
+    bench.pass(1999 * MS);
+    assert_eq!(bench.parts().len(), 5, "none while the sink is short of breath");
+    bench.pass(MS);
+    assert_eq!(bench.parts().len(), 6);
+}
+
+#[test]
+fn a_table_waits_for_its_own_loads_alone() {
+    let mut bench = Bench::new(1000, 1 << 20);
+    bench.block(10, vec![begin(10), insert(1), commit(10)]);
+    bench.block(10, vec![begin(20), insert(2), commit(20)]);
+    assert_eq!(bench.parts(), [(1, 1), (2, 1)], "beside the other's, which is under way");
+    bench.block(10, vec![begin(30), insert(2), commit(30)]);
+    bench.finish(1);
+    bench.pass(999 * MS);
+    assert_eq!(bench.parts().len(), 2, "its own was just made");
+    bench.block(10, vec![begin(40), insert(1), commit(40)]);
+    bench.pass(MS);
+    assert_eq!(bench.parts().len(), 2, "a unit has to wait for all of its tables");
+    bench.finish(0);
+    assert_eq!(bench.parts()[2..], [(1, 1), (2, 1)]);
+    assert_eq!(bench.durable, [1, 21]);
 }
 
 #[test]
@@ -388,7 +441,7 @@ fn no_position_passes_a_change_that_left_values_out_before_its_key_is_stored() {
 #[test]
 fn keys_that_were_wanted_before_are_told_before_blocks_are_done() {
     let mut bench = Bench::copying(Phase::Copying);
-    bench.block(10, vec![begin(10), insert(1), commit(10)]);
+    bench.block(10, vec![begin(10), update("b", Some("1")), commit(10)]);
     bench.open(1, Wanted::Blocks);
     // The row moved out of the blocks that are read, into some that were read before: only its key tells of it.
     bench.block(10, vec![begin(20), update("a", None), commit(20)]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::super::acks::{End, UnitId};
 use super::super::key_hash::KeyHash;
@@ -74,12 +74,42 @@ pub(in crate::pipeline) struct Job {
 #[derive(Debug, Default)]
 pub(super) struct OpenUnit {
     pub(super) items: Rope<Item>,
+    /// The slots of the items, perhaps of some that were void.
+    slots: HashSet<u32, FixedState>,
+    /// The slot that was noted last.
+    last_slot: Option<u32>,
     /// The blocks the items came in: what of the budget they hold, and their bytes.
     pub(super) blocks: Vec<(Arc<Permit>, u64)>,
     pub(super) mark: Mark,
 }
 
 impl OpenUnit {
+    /// Adds an entry.
+    #[inline]
+    pub(super) fn add(&mut self, item: Item) {
+        self.note(item.slot);
+        self.items.push(item);
+    }
+
+    /// Adds entries of one slot.
+    pub(super) fn add_all(&mut self, slot: u32, items: impl Iterator<Item = Item>) {
+        self.note(slot);
+        self.items.extend(items);
+    }
+
+    #[inline]
+    fn note(&mut self, slot: u32) {
+        if self.last_slot != Some(slot) {
+            self.last_slot = Some(slot);
+            self.slots.insert(slot);
+        }
+    }
+
+    /// The slots of the items, perhaps of some that were void.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+        self.slots.iter().copied()
+    }
+
     /// Bytes of the blocks.
     pub(super) fn bytes(&self) -> u64 {
         self.blocks.iter().map(|(_, bytes)| bytes).sum()
@@ -100,7 +130,9 @@ impl OpenUnit {
     pub(super) fn split(&mut self, mark: Mark) -> OpenUnit {
         let items = self.items.split_off(mark.items);
         let blocks = if items.is_empty() { Vec::new() } else { self.blocks[mark.block..].to_vec() };
-        let rest = OpenUnit { items, blocks, mark: Mark::default() };
+        let mut rest = OpenUnit { blocks, ..OpenUnit::default() };
+        items.iter().for_each(|item| rest.note(item.slot));
+        rest.items = items;
         std::mem::replace(self, rest)
     }
 }

@@ -58,7 +58,7 @@ impl Element {
             (Element::Whole, _) if is_whole(text) => text,
             (Element::Numeric, _) if is_exact(text) => text,
             (Element::Whole | Element::Float | Element::Numeric | Element::Text, _) => {
-                return if escape::string(text, out) { Err(Unfit::Nul) } else { Ok(()) };
+                return if escape::string(text, out).nul { Err(Unfit::Nul) } else { Ok(()) };
             }
         };
         out.extend_from_slice(written);

@@ -20,7 +20,7 @@ use super::wider::wider;
 use crate::model::{Load, LoadRow, Op, Present, Row, Value};
 
 /// How much is encoded ahead of the connection, in bytes.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 64 << 10;
 
 /// Why a row cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,7 +105,7 @@ impl Encoder {
             if !(column.key || *included && !delete) {
                 continue;
             }
-            out.extend_from_slice(&column.prefix);
+            column.prefix.write(out);
             match value {
                 Value::Text(text) => {
                     let start = out.len();

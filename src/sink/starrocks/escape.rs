@@ -8,26 +8,45 @@ fn must_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Length of the longest start of `bytes` in which nothing must be escaped.
+/// The start of a text in which nothing must be escaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Clean {
+    length: usize,
+    /// Whether it is nothing but ASCII. It may be called false of a text that goes on behind it.
+    ascii: bool,
+}
+
+/// The longest such start of `bytes`.
 #[inline]
-fn clean(bytes: &[u8]) -> usize {
-    let mut at = 0;
+fn clean(bytes: &[u8]) -> Clean {
+    let (mut at, mut high) = (0, 0);
     for step in bytes.chunks_exact(STEP) {
-        let dirty = step.iter().fold(false, |dirty, byte| dirty | must_escape(*byte));
+        let (dirty, or) = step.iter().fold((false, 0), |(dirty, or), byte| (dirty | must_escape(*byte), or | byte));
         if dirty {
             break;
         }
+        high |= or;
         at += STEP;
     }
     // Most values are shorter than a step, and text with quotes meets one in every few.
-    while let Some(word) = bytes[at..].first_chunk::<8>() {
-        let dirty = dirty_bytes(u64::from_le_bytes(*word));
+    let mut rest = bytes[at..].chunks_exact(8);
+    for word in rest.by_ref() {
+        let word = word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+        let dirty = dirty_bytes(word);
+        high |= or_of_bytes(word);
         if dirty != 0 {
-            return at + dirty.trailing_zeros() as usize / 8;
+            return Clean { length: at + dirty.trailing_zeros() as usize / 8, ascii: high < 0x80 };
         }
         at += 8;
     }
-    at + clean_plain(&bytes[at..])
+    let last = clean_plain(rest.remainder());
+    Clean { length: at + last.length, ascii: last.ascii && high < 0x80 }
+}
+
+/// At least 0x80 if any byte is.
+#[inline]
+fn or_of_bytes(word: u64) -> u8 {
+    if word & (u64::MAX / 255 * 0x80) == 0 { 0 } else { 0x80 }
 }
 
 /// Marks bytes that must be escaped by their highest bit. The lowest mark is true; above it there may be false ones,
@@ -42,21 +61,39 @@ fn dirty_bytes(word: u64) -> u64 {
 
 /// What [`clean`] does, byte by byte.
 #[inline]
-fn clean_plain(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| must_escape(*byte)).unwrap_or(bytes.len())
+fn clean_plain(bytes: &[u8]) -> Clean {
+    let length = bytes.iter().position(|byte| must_escape(*byte)).unwrap_or(bytes.len());
+    Clean { length, ascii: bytes[..length].is_ascii() }
 }
 
-/// Appends the text as a JSON string with its quotes (RFC 8259, section 7); whether it holds U+0000. The bytes are
-/// taken to be UTF-8.
-pub(super) fn string(text: &[u8], out: &mut Vec<u8>) -> bool {
-    let mut nul = false;
+/// What was seen of a text while it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// It holds U+0000.
+    pub(super) nul: bool,
+    /// It is nothing but ASCII, so that it need not be checked to be UTF-8. May be false for text that is.
+    pub(super) ascii: bool,
+}
+
+/// Appends the text as a JSON string with its quotes (RFC 8259, section 7). Bytes that are no ASCII are copied as they
+/// are: whether they are UTF-8 is to be checked besides.
+#[inline]
+pub(super) fn string(text: &[u8], out: &mut Vec<u8>) -> Seen {
     out.reserve(text.len() + 2);
     out.push(b'"');
-    let mut rest = text;
-    loop {
-        let (plain, after) = rest.split_at(clean(rest));
-        out.extend_from_slice(plain);
-        let Some((byte, after)) = after.split_first() else { break };
+    let first = clean(text);
+    out.extend_from_slice(&text[..first.length]);
+    let mut seen = Seen { nul: false, ascii: first.ascii };
+    if first.length < text.len() {
+        escaped(&text[first.length..], out, &mut seen);
+    }
+    out.push(b'"');
+    seen
+}
+
+/// The rest of a text from the first byte that must be escaped.
+fn escaped(mut rest: &[u8], out: &mut Vec<u8>, seen: &mut Seen) {
+    while let Some((byte, after)) = rest.split_first() {
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -64,15 +101,16 @@ pub(super) fn string(text: &[u8], out: &mut Vec<u8>) -> bool {
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
             byte => {
-                nul |= *byte == 0;
+                seen.nul |= *byte == 0;
                 let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
                 out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
             }
         }
-        rest = after;
+        let plain = clean(after);
+        seen.ascii &= plain.ascii;
+        out.extend_from_slice(&after[..plain.length]);
+        rest = &after[plain.length..];
     }
-    out.push(b'"');
-    nul
 }
 
 #[cfg(test)]
@@ -84,6 +122,12 @@ mod tests {
         sonic_rs::from_slice(body).unwrap()
     }
 
+    fn agree(bytes: &[u8]) {
+        let (fast, plain) = (clean(bytes), clean_plain(bytes));
+        assert_eq!(fast.length, plain.length);
+        assert!(fast.ascii == plain.ascii || !fast.ascii && fast.length < bytes.len(), "{bytes:?}");
+    }
+
     #[test]
     fn every_character_comes_back() {
         let mut all = String::new();
@@ -91,7 +135,7 @@ mod tests {
             all.push(c);
             let mut body = Vec::new();
             if c < '\u{3000}' {
-                assert_eq!(string(c.to_string().as_bytes(), &mut body), c == '\0');
+                assert_eq!(string(c.to_string().as_bytes(), &mut body), Seen { nul: c == '\0', ascii: c.is_ascii() });
                 assert_eq!(parsed(&body), c.to_string());
             }
         }
@@ -103,7 +147,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_fast_scan_agrees_with_the_plain_one(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(clean(&bytes), clean_plain(&bytes));
+            agree(&bytes);
         }
 
         #[test]
@@ -112,13 +156,14 @@ mod tests {
             if let Some(place) = bytes.get_mut(at) {
                 *place = byte;
             }
-            prop_assert_eq!(clean(&bytes), clean_plain(&bytes));
+            agree(&bytes);
         }
 
         #[test]
         fn text_comes_back(text in ".{0,80}[\\x00-\\x22\\\\]{0,40}.{0,80}") {
             let mut body = Vec::new();
-            string(text.as_bytes(), &mut body);
+            let seen = string(text.as_bytes(), &mut body);
+            prop_assert!(!seen.ascii || text.is_ascii(), "what is called ASCII is");
             prop_assert_eq!(parsed(&body), text);
         }
     }

@@ -14,7 +14,7 @@ pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
     let mut rest = text;
     while !rest.is_empty() {
         let (key, after) = quoted(rest).ok_or(Unfit::Malformed)?;
-        let mut nul = escape::string(&key, out);
+        let mut nul = escape::string(&key, out).nul;
         out.push(b':');
         rest = after.strip_prefix(b"=>").ok_or(Unfit::Malformed)?;
         match rest.strip_prefix(b"NULL") {
@@ -24,7 +24,7 @@ pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
             }
             None => {
                 let (value, after) = quoted(rest).ok_or(Unfit::Malformed)?;
-                nul |= escape::string(&value, out);
+                nul |= escape::string(&value, out).nul;
                 rest = after;
             }
         }

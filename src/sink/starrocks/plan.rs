@@ -10,8 +10,8 @@ use crate::model::{ColumnSet, ColumnType, Present};
 pub(super) struct PlanColumn {
     /// Name as the target spells it: StarRocks matches JSON keys by case.
     pub(super) name: String,
-    /// `,"name":`, so that writing a key is one copy.
-    pub(super) prefix: Box<[u8]>,
+    /// `,"name":`.
+    pub(super) prefix: Prefix,
     pub(super) writer: Writer,
     /// The name of the field that the server makes the value from, if not the column's own.
     pub(super) sent_as: Option<String>,
@@ -30,7 +30,7 @@ impl PlanColumn {
         let policies = Policies::all(Policy::Block);
         PlanColumn {
             name: name.to_owned(),
-            prefix: prefix(name),
+            prefix: Prefix::new(name),
             writer,
             sent_as: None,
             nullable,
@@ -53,16 +53,53 @@ impl PlanColumn {
 
     /// Its values travel as hexadecimal digits in a field of that name.
     pub(super) fn sent_as(self, field: String) -> Self {
-        PlanColumn { prefix: prefix(&field), sent_as: Some(field), ..self }
+        PlanColumn { prefix: Prefix::new(&field), sent_as: Some(field), ..self }
     }
 }
 
-/// `,"name":` with the name escaped.
-fn prefix(name: &str) -> Box<[u8]> {
-    let mut bytes = vec![b','];
-    escape::string(name.as_bytes(), &mut bytes);
-    bytes.push(b':');
-    bytes.into_boxed_slice()
+/// What stands before each value of a column: `,"name":` with the name escaped.
+///
+/// A row has as many as columns, and a copy of so few bytes whose number is not known when the code is compiled costs
+/// more in being called than in copying. So a short one is copied with what follows it up to a fixed size, which is
+/// then taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Prefix {
+    padded: [u8; PREFIX_SHORT],
+    length: usize,
+    /// The whole of it, if it is longer than that.
+    long: Option<Box<[u8]>>,
+}
+
+/// Most bytes of a short prefix.
+const PREFIX_SHORT: usize = 32;
+
+impl Prefix {
+    fn new(name: &str) -> Prefix {
+        let mut bytes = vec![b','];
+        escape::string(name.as_bytes(), &mut bytes);
+        bytes.push(b':');
+        let (mut padded, length) = ([0; PREFIX_SHORT], bytes.len());
+        match padded.get_mut(..length) {
+            Some(short) => {
+                short.copy_from_slice(&bytes);
+                Prefix { padded, length, long: None }
+            }
+            None => Prefix { padded, length, long: Some(bytes.into_boxed_slice()) },
+        }
+    }
+
+    /// Appends it.
+    #[inline]
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match &self.long {
+            None => {
+                let end = out.len() + self.length;
+                out.extend_from_slice(&self.padded);
+                out.truncate(end);
+            }
+            Some(bytes) => out.extend_from_slice(bytes),
+        }
+    }
 }
 
 /// The audit columns, as the target spells them.
@@ -161,11 +198,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn prefixes_of_any_length_are_written() {
+        for length in 0..80 {
+            let name = "é\"x".repeat(length);
+            let mut written = b"1".to_vec();
+            Prefix::new(&name).write(&mut written);
+            assert_eq!(written, format!("1,{}:", sonic_rs::to_string(&name).unwrap()).into_bytes());
+        }
+    }
+
+    #[test]
     fn bytes_travel_as_digits_in_a_field_of_their_own() {
         let id = PlanColumn::new("id", Writer::Int(64), false, true);
         let note = PlanColumn::new("note", Writer::Text(10), true, false);
         let bytes = PlanColumn::new("b`c", Writer::Hex(10), true, false).sent_as("b`c__hex".into());
-        assert_eq!((bytes.name.as_str(), &bytes.prefix[..]), ("b`c", &b",\"b`c__hex\":"[..]));
+        let mut written = b"1".to_vec();
+        bytes.prefix.write(&mut written);
+        assert_eq!((bytes.name.as_str(), &written[..]), ("b`c", &b"1,\"b`c__hex\":"[..]));
         let plan = Plan {
             columns: vec![id, note, bytes],
             key: vec![0],

@@ -221,11 +221,15 @@ impl Writer {
             },
             Writer::Decimal { whole, fraction } => decimal(whole.into(), fraction.into(), text, out)?,
             Writer::Text(max) => {
-                simdutf8::basic::from_utf8(text).map_err(|_| Unfit::NotUtf8)?;
+                // First of all: a text that is too long is not copied.
                 if text.len() > max as usize {
-                    return Err(Unfit::TooLong { bytes: text.len(), max: max as usize });
+                    return Err(too_long(text, max as usize));
                 }
-                if escape::string(text, out) {
+                let seen = escape::string(text, out);
+                if !seen.ascii {
+                    simdutf8::basic::from_utf8(text).map_err(|_| Unfit::NotUtf8)?;
+                }
+                if seen.nul {
                     return Err(Unfit::Nul);
                 }
             }
@@ -376,6 +380,15 @@ fn no_date(beyond: Option<date::Beyond>) -> Unfit {
         Some(date::Beyond::Infinite { .. }) => Unfit::DateInfinite,
         Some(date::Beyond::Before | date::Beyond::After) => Unfit::DateOutOfRange,
         None => Unfit::Malformed,
+    }
+}
+
+/// Why a text that is longer than `max` cannot be held.
+#[cold]
+fn too_long(text: &[u8], max: usize) -> Unfit {
+    match simdutf8::basic::from_utf8(text) {
+        Ok(_) => Unfit::TooLong { bytes: text.len(), max },
+        Err(_) => Unfit::NotUtf8,
     }
 }
 

@@ -12,11 +12,12 @@ use tokio::time::timeout;
 
 use super::chunk_sql::{self, MOVED, Named};
 use super::copy_out::{CopyFailure, CopyOut};
+use super::equality::Equalities;
 use super::login::{self, Purpose, Rows, Session};
 use super::same_server::{self, ServerId};
 use super::sqlstate::{self, Asked, ServerError};
 use super::wal_position::WalLayout;
-use super::{ConnectOptions, publication, survey};
+use super::{ConnectOptions, equality, publication, survey};
 use crate::model::{Class, Lsn, Reason, TableSchema};
 use crate::source::{ChunkConnection, Part, Piece, ReadError, ReadPoint};
 
@@ -112,6 +113,20 @@ impl PgChunkConnection {
         Ok((!gone).then(|| Named { id: relation, name: name.clone(), filter: filter.clone() }))
     }
 
+    /// How the columns are compared, as the transaction sees them.
+    async fn equalities(&mut self, schema: &TableSchema) -> Result<Equalities, Reason> {
+        let mut equalities = Equalities::new();
+        for row in self.ask(&equality::query(schema.id), equality::DOING).await? {
+            // None of these is ever NULL.
+            let row: Option<Vec<String>> = row.into_iter().collect();
+            let Some(Ok(row)) = row.map(<[String; 4]>::try_from) else {
+                return Err(self.session()?.unexpected());
+            };
+            equalities.extend([equality::read(row)]);
+        }
+        Ok(equalities)
+    }
+
     /// Asks whether what was read counts, and ends the transaction.
     async fn finish(&mut self, reading: &Reading) -> Result<(), ReadError> {
         let sql = chunk_sql::finish(reading.relation);
@@ -158,7 +173,10 @@ impl ChunkConnection for PgChunkConnection {
         };
         let (sql, incarnation) = match part {
             Part::Blocks(range) => (Some(chunk_sql::blocks(&named, schema, range)), Some(range.incarnation)),
-            Part::Keys(keys) => (chunk_sql::keys(&named, schema, keys), None),
+            Part::Keys(keys) => {
+                let equalities = self.equalities(schema).await?;
+                (chunk_sql::keys(&named, schema, &equalities, keys), None)
+            }
         };
         let sql = sql.ok_or_else(|| not_utf8(&object))?;
         // PostgreSQL's own limit is 1,600.

@@ -6,12 +6,11 @@
 
 use std::fmt::Write as _;
 
+use super::by_key::{ByKey, KEYS_MAX, ONLY_INDEXES};
+use super::equality::Equalities;
 use super::quote::{identifier, literal};
 use crate::model::{Row, TableSchema, Value};
 use crate::source::BlockRange;
-
-/// Keys in one COPY: planning more at once takes the server longer than it saves.
-const KEYS_MAX: usize = 500;
 
 /// What the server complains of where a name no longer means the table it meant when it was looked up.
 pub(super) const MOVED: &str = "sluicegate: another table";
@@ -35,10 +34,6 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 /// How plans for blocks are kept to the blocks: an index that serves the row filter would be read from end to end.
 const ONLY_BLOCKS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; \
      SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
-
-/// How plans for keys are kept to an index, even where the server has never counted.
-const ONLY_INDEXES: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on; \
-     SET LOCAL enable_indexonlyscan = on; SET LOCAL enable_bitmapscan = on";
 
 /// A table or leaf as the server names it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,26 +76,23 @@ pub(super) fn blocks(from: &Named, schema: &TableSchema, range: &BlockRange) -> 
 }
 
 /// Reads the rows of some keys. `None` if a part of a key is missing or not UTF-8.
-pub(super) fn keys(from: &Named, schema: &TableSchema, keys: &[Row]) -> Option<String> {
-    let key_columns = columns(schema, schema.key.iter().copied());
+pub(super) fn keys(from: &Named, schema: &TableSchema, equalities: &Equalities, keys: &[Row]) -> Option<String> {
+    let by_key = ByKey::new(schema, equalities);
     let mut statements = Vec::new();
     for batch in keys.chunks(KEYS_MAX) {
-        let mut tuples = Vec::with_capacity(batch.len());
-        for key in batch {
-            let part = |value: Value<'_>| match value {
-                Value::Text(text) => std::str::from_utf8(text).ok().map(literal),
-                Value::Null | Value::Unchanged => None,
-            };
-            let parts: Vec<String> = key.columns().map(part).collect::<Option<_>>()?;
-            if parts.len() != schema.key.len() {
-                return None;
-            }
-            tuples.push(format!("({})", parts.join(", ")));
-        }
-        // A literal takes the type of the column that it is compared with.
-        statements.push(copy(from, "", schema, &format!("({key_columns}) IN ({})", tuples.join(", "))));
+        let texts: Vec<Vec<&str>> = batch.iter().map(|key| texts(schema, key)).collect::<Option<_>>()?;
+        statements.push(copy(from, "", schema, &by_key.condition(&from.name, &texts)));
     }
     Some(statements.join("; "))
+}
+
+fn texts<'a>(schema: &TableSchema, key: &'a Row) -> Option<Vec<&'a str>> {
+    let part = |value: Value<'a>| match value {
+        Value::Text(text) => std::str::from_utf8(text).ok(),
+        Value::Null | Value::Unchanged => None,
+    };
+    let parts: Vec<&str> = key.columns().map(part).collect::<Option<_>>()?;
+    (parts.len() == schema.key.len()).then_some(parts)
 }
 
 fn copy(from: &Named, only: &str, schema: &TableSchema, wanted: &str) -> String {
@@ -181,9 +173,10 @@ mod tests {
 
         let from = Named { filter: None, ..from };
         let one = key(&[Value::Text(b"it's"), Value::Text(b"\\")]);
-        let sql = keys(&from, &schema(), std::slice::from_ref(&one)).unwrap();
-        assert!(sql.contains(r#"FROM s."T'" WHERE ("c", "a") IN (('it''s', '\')) AND"#), "{sql}");
-        let many = keys(&from, &schema(), &vec![one; KEYS_MAX + 1]).unwrap();
+        let sql = keys(&from, &schema(), &Equalities::new(), std::slice::from_ref(&one)).unwrap();
+        assert!(sql.contains(r#"FROM s."T'" WHERE EXISTS (SELECT FROM (VALUES ('it''s', '\')) AS k"#), "{sql}");
+        assert!(sql.contains(r#"s."T'"."a" = k.k1) AND CASE"#), "{sql}");
+        let many = keys(&from, &schema(), &Equalities::new(), &vec![one; KEYS_MAX + 1]).unwrap();
         assert_eq!(many.matches("COPY (").count(), 2);
     }
 
@@ -192,7 +185,7 @@ mod tests {
         let from = Named { id: 9, name: "t".into(), filter: None };
         let text = Value::Text(b"x");
         for bad in [key(&[text]), key(&[text, Value::Null]), key(&[text, Value::Text(b"\xff")])] {
-            assert_eq!(keys(&from, &schema(), &[bad]), None);
+            assert_eq!(keys(&from, &schema(), &Equalities::new(), &[bad]), None);
         }
     }
 }

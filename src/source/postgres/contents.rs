@@ -10,21 +10,19 @@ use std::collections::HashMap;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_stream::StreamExt;
 
+use super::by_key::{ByKey, KEYS_MAX, ONLY_INDEXES};
 use super::catalog::{Kind, quoted};
 use super::client::SqlSession;
 use super::copy_rows::{CopyError, Rows};
 use super::quote::{identifier, literal};
 use super::sqlstate::query_reason;
 use super::wal_position::WalLayout;
-use super::{Options, checkpoints, publication, setup};
+use super::{Options, checkpoints, equality, publication, setup};
 use crate::model::{Class, EachRow, Lsn, Reason, TableId, TableName, TableSchema, Value};
 use crate::source::{Readable, Reader, Standing};
 
 /// Bytes of a table that one transaction reads: a second or a few.
 const RANGE_BYTES: i64 = 256 << 20;
-
-/// Keys in one statement.
-const KEYS_MAX: usize = 500;
 
 /// Bytes of rows that are taken apart before they are handed on.
 const BATCH_BYTES: usize = 64 << 10;
@@ -98,13 +96,22 @@ impl Contents {
         })
     }
 
-    async fn copy(&self, select: &str, columns: usize, name: &TableName, each: EachRow<'_>) -> Result<(), Reason> {
+    /// Reads the rows of a query. `settings` end with it.
+    async fn copy(
+        &self,
+        select: &str,
+        settings: &str,
+        columns: usize,
+        name: &TableName,
+        each: EachRow<'_>,
+    ) -> Result<(), Reason> {
         let doing = format!("reading {name}");
         let client = &self.session.client;
         let failed = |error: tokio_postgres::Error| unreadable(&error, name);
         // Rows that row security hides from us are an error, not rows that are not there.
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off";
-        client.batch_execute(begin).await.map_err(failed)?;
+        let begin =
+            format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off; {settings}");
+        client.batch_execute(&begin).await.map_err(failed)?;
         let read = async {
             let rows = client.copy_out(&format!("COPY ({select}) TO STDOUT")).await.map_err(failed)?;
             tokio::pin!(rows);
@@ -231,7 +238,7 @@ impl Reader for Contents {
             for range in ranges(blocks, RANGE_BYTES / block) {
                 let wanted = conditions(range.as_deref().into_iter().chain(part.filter.as_deref()));
                 let select = format!("SELECT {} FROM ONLY {}{wanted}", list(schema, columns), quoted(heap));
-                self.copy(&select, columns.len(), heap, each).await?;
+                self.copy(&select, "", columns.len(), heap, each).await?;
             }
         }
         self.end().await
@@ -245,16 +252,14 @@ impl Reader for Contents {
         each: EachRow<'_>,
     ) -> Result<Lsn, Reason> {
         let part = self.part(schema)?;
+        let equalities = equality::columns(&self.session.client, schema.id).await?;
+        let by_key = ByKey::new(schema, &equalities);
+        let name = quoted(&part.name);
         for keys in keys.chunks(KEYS_MAX) {
-            // Without a type a literal takes that of the column it is compared with.
-            let tuple = |key: &Vec<String>| {
-                format!("({})", key.iter().map(|text| literal(text)).collect::<Vec<_>>().join(", "))
-            };
-            let tuples: Vec<String> = keys.iter().map(tuple).collect();
-            let among = format!("({}) IN ({})", list(schema, &schema.key), tuples.join(", "));
+            let among = by_key.condition(&name, keys);
             let wanted = conditions([among.as_str()].into_iter().chain(part.filter.as_deref()));
-            let select = format!("SELECT {} FROM {}{wanted}", list(schema, columns), quoted(&part.name));
-            self.copy(&select, columns.len(), &part.name, each).await?;
+            let select = format!("SELECT {} FROM {name}{wanted}", list(schema, columns));
+            self.copy(&select, ONLY_INDEXES, columns.len(), &part.name, each).await?;
         }
         self.end().await
     }

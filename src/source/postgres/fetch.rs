@@ -12,16 +12,15 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 use tokio_stream::StreamExt;
 
+use super::by_key::{ByKey, KEYS_MAX, ONLY_INDEXES};
 use super::catalog::quoted;
-use super::equality::{self, Equality};
-use super::quote::{identifier, literal};
+use super::equality::{self, Equalities};
+use super::quote::identifier;
 use super::sqlstate::query_reason;
 use crate::model::{
     Class, ParseVisibilityError, Reason, Row, RowBuilder, TableId, TableName, TableSchema, Value, Visibility,
 };
 
-/// Keys in one statement.
-const KEYS_MAX: usize = 500;
 /// How long one call waits for a snapshot that sees enough.
 const SIGHT_PATIENCE: Duration = Duration::from_secs(5);
 /// The first and the longest pause between two looks.
@@ -41,8 +40,9 @@ pub(super) async fn fetch_after(
     let [mut pause, longest] = PAUSES;
     let deadline = Instant::now() + SIGHT_PATIENCE;
     let failed = |error: tokio_postgres::Error| query_reason(&error, "looking at rows again");
+    let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {ONLY_INDEXES}");
     loop {
-        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
+        client.batch_execute(&begin).await.map_err(failed)?;
         let missed = misses(client, after).await?;
         if missed == 0 {
             let rows = fetch(client, schema, keys).await?;
@@ -118,7 +118,7 @@ async fn fetch_batch(
     client: &Client,
     name: &TableName,
     schema: &TableSchema,
-    equalities: &HashMap<String, Equality>,
+    equalities: &Equalities,
     keys: &[Row],
 ) -> Result<HashMap<Key, Row>, Reason> {
     let doing = || format!("reading rows of {} again", schema.name);
@@ -141,39 +141,17 @@ async fn fetch_batch(
     Ok(found)
 }
 
-/// The simple protocol answers in text whatever the types. It has no parameters, so the values are literals. A key
-/// column that is gone goes without a type: the server then says so. `None` if a value is not UTF-8.
-fn statement(
-    name: &TableName,
-    schema: &TableSchema,
-    equalities: &HashMap<String, Equality>,
-    keys: &[Key],
-) -> Option<String> {
-    let columns: Vec<String> = schema.columns.iter().map(|column| format!("t.{}", identifier(&column.name))).collect();
-    let key_columns = || schema.key.iter().map(|column| &schema.columns[*column].name);
-    let types: Vec<Option<&str>> = key_columns().map(|name| Some(equalities.get(name)?.ty.as_str())).collect();
-    let equal = key_columns().enumerate().map(|(at, name)| {
-        let operator = equalities.get(name).map_or("=", |equality| equality.operator.as_str());
-        format!("t.{} {operator} k.k{at}", identifier(name))
-    });
-    let mut tuples = Vec::with_capacity(keys.len());
-    for key in keys {
-        let mut parts = Vec::with_capacity(key.len());
-        for (part, ty) in key.iter().zip(&types) {
-            let value = literal(std::str::from_utf8(part).ok()?);
-            parts.push(ty.map_or(value.clone(), |ty| format!("{value}::{ty}")));
-        }
-        tuples.push(format!("({})", parts.join(", ")));
-    }
-    let names: Vec<String> = (0..schema.key.len()).map(|at| format!("k{at}")).collect();
-    Some(format!(
-        "SELECT {} FROM {} AS t JOIN (VALUES {}) AS k({}) ON {}",
-        columns.join(", "),
-        quoted(name),
-        tuples.join(", "),
-        names.join(", "),
-        equal.collect::<Vec<_>>().join(" AND ")
-    ))
+/// The simple protocol answers in text whatever the types. It has no parameters, so the values are literals. `None` if
+/// a value is not UTF-8.
+fn statement(name: &TableName, schema: &TableSchema, equalities: &Equalities, keys: &[Key]) -> Option<String> {
+    let columns: Vec<String> = schema.columns.iter().map(|column| identifier(&column.name)).collect();
+    let keys: Vec<Vec<&str>> = keys.iter().map(texts).collect::<Option<_>>()?;
+    let (name, by_key) = (quoted(name), ByKey::new(schema, equalities));
+    Some(format!("SELECT {} FROM {name} WHERE {}", columns.join(", "), by_key.condition(&name, &keys)))
+}
+
+fn texts(key: &Key) -> Option<Vec<&str>> {
+    key.iter().map(|part| std::str::from_utf8(part).ok()).collect()
 }
 
 /// The row in the shared layout; `None` if a value is not UTF-8.

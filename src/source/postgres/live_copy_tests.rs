@@ -66,7 +66,7 @@ fn blocks(storage: &Storage, first: u32, end: u32) -> Part {
 }
 
 /// What is left of a part.
-async fn rest(connection: &mut PgChunkConnection) -> Result<Vec<Row>, ReadError> {
+pub(super) async fn rest(connection: &mut PgChunkConnection) -> Result<Vec<Row>, ReadError> {
     let mut rows = Vec::new();
     while let Some(piece) = connection.next(64 << 10).await? {
         assert!(!piece.rows.is_empty() && piece.bytes >= piece.rows.iter().map(Row::size).sum());
@@ -76,7 +76,7 @@ async fn rest(connection: &mut PgChunkConnection) -> Result<Vec<Row>, ReadError>
 }
 
 /// One column of each row, sorted.
-fn column(rows: &[Row], column: usize) -> Vec<String> {
+pub(super) fn column(rows: &[Row], column: usize) -> Vec<String> {
     let text = |row: &Row| match row.column(column) {
         Value::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
         other => format!("{other:?}"),

@@ -36,7 +36,7 @@ pub(super) fn shared() -> Arc<Cluster> {
 pub(super) struct Lab {
     pub(super) options: Options,
     pub(super) admin: Client,
-    worker: Client,
+    pub(super) worker: Client,
     observer: Client,
     pub(super) checkpoints: Arc<PgCheckpoints>,
     pub(super) cluster: Arc<Cluster>,

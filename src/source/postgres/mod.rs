@@ -5,6 +5,7 @@ use std::time::Duration;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod blocker;
+mod by_key;
 mod catalog;
 mod checkpoints;
 mod chunk_connection;
@@ -51,6 +52,8 @@ mod wal_position;
 mod watcher;
 mod wire;
 
+#[cfg(test)]
+mod live_by_key_tests;
 #[cfg(test)]
 mod live_copy_tests;
 #[cfg(test)]

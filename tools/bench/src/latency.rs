@@ -1,8 +1,9 @@
 //! From commit to sink: how long until a row that was just inserted is visible in the stand-in.
 //!
 //! The stand-in runs in this process, so that both moments are read from one clock, in whole milliseconds. The settings
-//! are the defaults: a change that comes after a quiet time goes out at once, one that comes beside others waits for
-//! the next flush.
+//! are the defaults: a few changes that come after a quiet time go out at once, and one that comes beside many others
+//! waits for the next flush. Commits are flushed, as is PostgreSQL's default: with `synchronous_commit = off`, under
+//! which the backlogs are made, the server would keep each to itself for up to three times `wal_writer_delay`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -18,7 +19,11 @@ use crate::{Failure, Plan};
 
 /// Least time between two rows when nothing else happens: longer than the default FLUSH_INTERVAL_MS.
 const IDLE_PAUSE: Duration = Duration::from_millis(1050);
-/// The same beside traffic.
+/// Rows in a row, the pause after each, and the quiet time before the next ones.
+const FEW: u32 = 3;
+const FEW_PAUSE: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_millis(3300);
+/// Least time between two rows beside traffic.
 const LOADED_PAUSE: Duration = Duration::from_millis(110);
 /// Rows of one transaction of the traffic, and the pause after it.
 const TRAFFIC_ROWS: u64 = 100;
@@ -29,10 +34,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 const TABLES: &str = "CREATE TABLE public.probe (id bigint PRIMARY KEY, note text);
     CREATE TABLE public.traffic (id bigint PRIMARY KEY, note text)";
 
-/// Measures idle, then beside traffic.
+/// Measures idle, then a few in a row, then beside traffic.
 pub(crate) async fn run(plan: &Plan, cluster: &Cluster) -> Result<LatencyResult, Failure> {
     println!("\nlatency from commit to sink");
-    let client = cluster.client().await?;
+    let client = flushing(cluster).await?;
     client.batch_execute(TABLES).await?;
     let standin = Standin::start().await?;
     standin.change_settings(|settings| settings.discard = true);
@@ -59,16 +64,18 @@ pub(crate) async fn run(plan: &Plan, cluster: &Cluster) -> Result<LatencyResult,
     sleep(Duration::from_secs(1)).await;
     let rss_idle = usage(sidecar.id()).ok_or("sluicegate has ended")?.rss_bytes;
     let mut probe = Probe { client, standin, sent: Vec::new() };
-    let idle = probe.series(plan.probes_idle, IDLE_PAUSE).await?;
+    let idle = probe.series(plan.probes_idle, |_| IDLE_PAUSE).await?;
     tell("idle", &idle);
+    let few = probe.series(plan.probes_few, |at| if at % FEW == 0 { QUIET } else { FEW_PAUSE }).await?;
+    tell("a few in a row", &few);
     let traffic = Traffic::start(cluster).await?;
     sleep(Duration::from_millis(500)).await;
-    let loaded = probe.series(plan.probes_loaded, LOADED_PAUSE).await?;
+    let loaded = probe.series(plan.probes_loaded, |_| LOADED_PAUSE).await?;
     let load_rows_per_second = traffic.stop().await?;
     tell(&format!("beside {load_rows_per_second:.0} rows/s"), &loaded);
     sidecar.terminate()?;
     sidecar.wait(Duration::from_secs(20))?;
-    Ok(LatencyResult { rss_idle, idle, loaded, load_rows_per_second })
+    Ok(LatencyResult { rss_idle, idle, few, loaded, load_rows_per_second })
 }
 
 fn tell(what: &str, latencies: &Latencies) {
@@ -84,12 +91,12 @@ struct Probe {
 }
 
 impl Probe {
-    /// Inserts that many rows one after the other and waits until the last one is there.
-    async fn series(&mut self, rows: u32, pause: Duration) -> Result<Latencies, Failure> {
+    /// Inserts that many rows one after the other, each after its pause, and waits until the last one is there.
+    async fn series(&mut self, rows: u32, pause: impl Fn(u32) -> Duration) -> Result<Latencies, Failure> {
         let before = self.sent.len();
-        for _ in 0..rows {
+        for at in 0..rows {
             // Not in step with the flushes.
-            sleep(pause.mul_f64(1.0 + fastrand::f64() / 4.0)).await;
+            sleep(pause(at).mul_f64(1.0 + fastrand::f64() / 4.0)).await;
             self.sent.push(since_epoch_ms());
             let insert = format!("INSERT INTO public.probe VALUES ({}, 'probe')", self.sent.len());
             self.client.batch_execute(&insert).await?;
@@ -117,6 +124,13 @@ impl Probe {
     }
 }
 
+/// A session whose commits are in the log's file when they return.
+async fn flushing(cluster: &Cluster) -> Result<Client, Failure> {
+    let client = cluster.client().await?;
+    client.batch_execute("SET synchronous_commit = on").await?;
+    Ok(client)
+}
+
 fn since_epoch_ms() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64
 }
@@ -131,7 +145,7 @@ struct Traffic {
 
 impl Traffic {
     async fn start(cluster: &Cluster) -> Result<Traffic, Failure> {
-        let client = cluster.client().await?;
+        let client = flushing(cluster).await?;
         let (stop, rows) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, done) = (stop.clone(), rows.clone());
         let task = tokio::spawn(async move {

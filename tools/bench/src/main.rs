@@ -107,6 +107,7 @@ pub(crate) struct Plan {
     copy_pairs: u32,
     pin: bool,
     probes_idle: u32,
+    probes_few: u32,
     probes_loaded: u32,
     settings: Vec<(String, String)>,
 }
@@ -133,6 +134,7 @@ impl Plan {
             copy_pairs: arguments.copy_pairs.unwrap_or(pick(1, 5)),
             pin: arguments.pin,
             probes_idle: pick(10, 100),
+            probes_few: pick(12, 60),
             probes_loaded: pick(50, 300),
             settings: arguments.set.clone(),
         })

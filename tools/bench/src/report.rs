@@ -72,8 +72,9 @@ fn explained(heading: &str) -> &'static str {
         }
         _ => {
             "From the moment before an `INSERT` is sent until its row is visible in the stand-in, default settings. A \
-             change after\na quiet time goes out at once; beside steady traffic it waits for the next flush \
-             (`FLUSH_INTERVAL_MS`, 1 s by default).\n"
+             few changes\nafter a quiet time go out at once; beside steady traffic a change waits for the next flush \
+             (`FLUSH_INTERVAL_MS`, 1 s by\ndefault). With `synchronous_commit = off` the server itself would keep a \
+             commit back for up to three times\n`wal_writer_delay`.\n"
         }
     }
 }
@@ -169,7 +170,8 @@ fn memory(results: &Results) -> String {
 fn latencies(latency: &LatencyResult) -> String {
     let mut rows = vec![header(&["", "rows", "p50", "p99", "max"])];
     let beside = format!("beside {} rows/s", thousands(latency.load_rows_per_second as u64));
-    for (name, latencies) in [("idle", &latency.idle), (beside.as_str(), &latency.loaded)] {
+    let series = [("idle", &latency.idle), ("a few in a row", &latency.few), (beside.as_str(), &latency.loaded)];
+    for (name, latencies) in series.into_iter().filter(|(_, latencies)| !latencies.milliseconds.is_empty()) {
         let quantile = |part| format!("{:.0} ms", Latencies::quantile(latencies, part));
         let count = latencies.milliseconds.len().to_string();
         rows.push(vec![name.to_owned(), count, quantile(0.5), quantile(0.99), quantile(1.0)]);

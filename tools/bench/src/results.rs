@@ -154,7 +154,10 @@ pub(crate) struct LatencyResult {
     pub(crate) rss_idle: u64,
     /// One row now and then, nothing else.
     pub(crate) idle: Latencies,
-    /// The same beside steady traffic.
+    /// Three rows in a row now and then, nothing else. Older results do not have it.
+    #[serde(default)]
+    pub(crate) few: Latencies,
+    /// One row after the other beside steady traffic.
     pub(crate) loaded: Latencies,
     /// Rows a second of that traffic.
     pub(crate) load_rows_per_second: f64,
