@@ -320,11 +320,13 @@ async fn rewritten_emptied_and_altered_tables_are_copied_as_they_are() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_spans_a_part_is_not_lost() {
-    let world = World::new("CREATE TABLE t (id bigint PRIMARY KEY, v text)").await;
-    world.sql("INSERT INTO shop.t SELECT n, 'old' FROM generate_series(1, 50000) n").await;
+    let mut world = World::new("CREATE TABLE t (id bigint PRIMARY KEY, v text)").await;
+    in_small_parts(&mut world);
+    world.sql("INSERT INTO shop.t SELECT n, 'old' FROM generate_series(1, 100000) n").await;
     let mut open: Vec<Client> = Vec::new();
     let sidecar = world.start();
-    world.until(&sidecar, "it streams", |status| matches!(&*status.text("stage"), "SNAPSHOT" | "CDC")).await;
+    // A copy waits for transactions that began before it, so these must not.
+    half_way(&world, &sidecar).await;
     for at in 0..10_u32 {
         let client = world.cluster.client().await.unwrap();
         client.batch_execute(&format!("BEGIN; UPDATE shop.t SET v = 'new {at}' WHERE id % 10 = {at}")).await.unwrap();
@@ -335,7 +337,7 @@ async fn a_transaction_that_spans_a_part_is_not_lost() {
     for client in open {
         client.batch_execute("COMMIT").await.unwrap();
     }
-    assert_eq!(world.equal(&sidecar).await, 50_000);
+    assert_eq!(world.equal(&sidecar).await, 100_000);
 }
 
 /// Waits until commits wait for a standby. The server's checkpointer puts the setting in force some time after it was
