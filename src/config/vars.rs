@@ -579,7 +579,8 @@ pub const VARS: &[Var] = &[
         kind: Kind::Size(4 * MIB, 64 << 30),
         example: "256MiB",
         help: "Bytes of rows and requests held at once. When it is used up, reading waits; PostgreSQL still hears \
-               from us. The process needs some 20 to 40 MiB besides.",
+               from us. The process needs about 16 MB besides. A row that is larger than the budget passes alone, and \
+               twice its size is needed for it.",
         group: Group::Flow,
         ..USUAL
     },

@@ -141,16 +141,14 @@ pub(crate) async fn run(plan: &Plan, cluster: &Cluster) -> Result<Vec<MemoryResu
     println!("\nmemory");
     let mut results = Vec::new();
     for case in cases(plan.quick) {
-        let (idle, result) = measure(plan, cluster, &case).await?;
-        if results.is_empty() {
-            results.push(idle);
-        }
-        results.push(result);
+        let idle = results.is_empty();
+        results.extend(measure(plan, cluster, &case, idle).await?);
     }
     Ok(results)
 }
 
-async fn measure(plan: &Plan, cluster: &Cluster, case: &Case) -> Result<(MemoryResult, MemoryResult), Failure> {
+/// Measures a case, and before it, if `idle`, the sidecar that has done nothing yet.
+async fn measure(plan: &Plan, cluster: &Cluster, case: &Case, idle: bool) -> Result<Vec<MemoryResult>, Failure> {
     let database = format!("memory_{}", case.name);
     cluster.client().await?.batch_execute(&format!("CREATE DATABASE {database}")).await?;
     let client = connect(cluster, &database).await?;
@@ -174,7 +172,7 @@ async fn measure(plan: &Plan, cluster: &Cluster, case: &Case) -> Result<(MemoryR
     ];
     let sidecar = Sidecar::start(&plan.sluicegate, &plan.environment(&environment), &log)?;
     let mut watched = Watched { sidecar, metrics, client };
-    let measured = watched.follow(case, &standin).await;
+    let measured = watched.follow(case, &standin, idle).await;
     measured.map_err(|error| {
         let told = std::fs::read_to_string(&log).unwrap_or_default();
         format!("{}: {error}; its log:\n{told}", case.title).into()
@@ -189,10 +187,13 @@ struct Watched {
 }
 
 impl Watched {
-    async fn follow(&mut self, case: &Case, standin: &Standin) -> Result<(MemoryResult, MemoryResult), Failure> {
+    async fn follow(&mut self, case: &Case, standin: &Standin, idle: bool) -> Result<Vec<MemoryResult>, Failure> {
         self.until("it follows the changes", |status| status.text("stage") == "CDC").await?;
-        sleep(Duration::from_secs(1)).await;
-        let idle = self.result("idle", "idle", IDLE)?;
+        let mut results = Vec::new();
+        if idle {
+            sleep(QUIET).await;
+            results.push(self.idle()?);
+        }
         self.sidecar.command(&["pause"])?;
         if case.end == End::Stalled {
             standin.faults().add(Fault::next(Action::Hang).nth(1, u64::MAX));
@@ -213,9 +214,15 @@ impl Watched {
         if case.end != End::Stalled {
             sleep(QUIET).await;
         }
-        let result = self.result(case.name, &case.title, case.limit)?;
+        results.push(self.result(case.name, &case.title, case.limit)?);
         self.end(case).await?;
-        Ok((idle, result))
+        Ok(results)
+    }
+
+    /// What it takes once its start is over, whatever that took.
+    fn idle(&self) -> Result<MemoryResult, Failure> {
+        let result = self.result("idle", "idle", IDLE)?;
+        Ok(MemoryResult { peak: result.after, ..result })
     }
 
     fn result(&self, name: &str, title: &str, limit: u64) -> Result<MemoryResult, Failure> {
