@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # How fast Sluicegate is beside pg_recvlogical and COPY, on this machine.
 #   scripts/bench.sh --quick           less than three minutes besides the build
-#   scripts/bench.sh                   about a quarter of an hour
-#   scripts/bench.sh --only snapshot   one section: drain, latency, snapshot, memory or fleet
+#   scripts/bench.sh                   about twenty minutes
+#   scripts/bench.sh --only snapshot   one section: drain, latency, snapshot, sweep, memory or fleet
 #   scripts/bench.sh --write-docs      the same, and docs/performance.md from it
 #   scripts/bench.sh --instructions    instructions per row of decoder, collapse and encoder, which load does not change
 #   scripts/bench.sh --help            everything else

@@ -18,7 +18,7 @@ use super::vars::{Fallback, VARS, var};
 use super::{LogFormat, LogOptions, Settings, bad_values, effective};
 use crate::engine::CopyMode;
 use crate::sink::starrocks::{
-    self, ArrayAs, ByteaAs, DEFAULT_SQL_PORT, DeleteMode, JsonAs, NumericAs, Policies, SinkUrl, TypeRules,
+    self, ArrayAs, ByteaAs, Compression, DEFAULT_SQL_PORT, DeleteMode, JsonAs, NumericAs, Policies, SinkUrl, TypeRules,
 };
 use crate::source::postgres::{self, ConnectOptions, ReplicaIdentity, TablePattern};
 use crate::{engine, grpc, pipeline};
@@ -51,6 +51,8 @@ struct Values {
     sink_redirect_allow: Vec<String>,
     #[serde(default, deserialize_with = "host_map")]
     sink_redirect_map: Vec<(String, String)>,
+    #[serde(with = "CompressionWord")]
+    sink_compression: Compression,
     sink_parallelism: usize,
     #[serde(deserialize_with = "time")]
     sink_load_timeout: Duration,
@@ -115,6 +117,14 @@ enum ReplicaIdentityWord {
 enum DeleteModeWord {
     Soft,
     Hard,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Compression", rename_all = "lowercase")]
+enum CompressionWord {
+    None,
+    Lz4,
+    Zstd,
 }
 
 #[derive(Deserialize)]
@@ -506,6 +516,7 @@ fn sink(values: &Values, reading: &mut Reading) -> Option<starrocks::Options> {
         },
         load_timeout: values.sink_load_timeout,
         connect_timeout: values.sink_connect_timeout,
+        compression: values.sink_compression,
         parallelism: values.sink_parallelism,
         redirect_allow: values.sink_redirect_allow.clone(),
         redirect_map: values.sink_redirect_map.clone(),
@@ -677,6 +688,7 @@ mod tests {
             ("SINK_URL", "starrocks://loader:pw@fe1:8030,fe2:8031/shop?sql_port=9031"),
             ("SINK_REDIRECT_ALLOW", "be1, be2"),
             ("SINK_REDIRECT_MAP", "127.0.0.1=starrocks"),
+            ("SINK_COMPRESSION", "Zstd"),
             ("SINK_PARALLELISM", "3"),
             ("SINK_LOAD_TIMEOUT", "30s"),
             ("SINK_CONNECT_TIMEOUT", "500ms"),
@@ -718,8 +730,8 @@ mod tests {
             (vec!["be1".into(), "be2".into()], vec![("127.0.0.1".into(), "starrocks".into())])
         );
         assert_eq!(
-            (sink.parallelism, sink.load_timeout, sink.connect_timeout),
-            (3, Duration::from_secs(30), Duration::from_millis(500))
+            (sink.compression, sink.parallelism, sink.load_timeout, sink.connect_timeout),
+            (Compression::Zstd, 3, Duration::from_secs(30), Duration::from_millis(500))
         );
         assert_eq!((sink.create_tables, sink.replication_num, sink.delete_mode), (false, Some(1), DeleteMode::Hard));
         let copying = engine::CopyOptions {

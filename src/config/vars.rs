@@ -350,6 +350,17 @@ pub const VARS: &[Var] = &[
         ..USUAL
     },
     Var {
+        name: "SINK_COMPRESSION",
+        default: Fallback::Value("none"),
+        kind: Kind::OneOf(&["none", "lz4", "zstd"]),
+        example: "zstd",
+        help: "How the bodies of loads are compressed on their way to StarRocks (3.2.7 and later; older ones refuse such \
+               loads). It pays where the network between is slow or paid for by the byte, and costs CPU time on both \
+               sides: `lz4` little, `zstd` more for fewer bytes. docs/decisions/0004-body-format.md has figures.",
+        group: Group::Sink,
+        ..USUAL
+    },
+    Var {
         name: "SINK_PARALLELISM",
         default: Fallback::Value("8"),
         kind: Kind::Number(1, 256),

@@ -176,7 +176,7 @@ fn loads(out: &mut Out<'_>, s: &Snapshot) -> fmt::Result {
     let rows = [("accepted", s.loads), ("refused", s.load_refusals)].map(|(result, n)| (vec![("result", result)], n));
     out.counters("sluicegate_loads", "Loads the target decided on.", rows.into())?;
     out.counter("sluicegate_load_retries", "Loads tried again.", s.load_retries)?;
-    out.counter("sluicegate_bytes_loaded", "Bytes of bodies of accepted loads.", s.bytes_loaded)?;
+    out.counter("sluicegate_bytes_loaded", "Bytes of bodies of accepted loads, as sent.", s.bytes_loaded)?;
     out.gauge("sluicegate_sink_breaker_open", "Whether calls to the target pause.", u32::from(s.breaker_open))
 }
 

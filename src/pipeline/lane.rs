@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 use tracing::{info, warn};
 
+use super::batch::Batch;
 use super::collapse::Collapsed;
 use super::core::{Item, Job, Report, What};
 use super::retry::{Breaker, now, pause};
@@ -79,6 +80,8 @@ pub(super) struct Lane<S> {
     /// How often in a row the table was blocked again by what it was told again.
     relapses: u32,
     messages: mpsc::UnboundedReceiver<Message>,
+    /// A message that was looked at too early; the next one.
+    ahead: Option<Message>,
 }
 
 /// What is kept of a batch while its table is blocked: the loads that are still to be made.
@@ -92,7 +95,7 @@ struct Rest {
 #[derive(Debug)]
 enum Hold {
     /// The blocks they came in, other tables' rows with them.
-    Blocks(#[expect(dead_code, reason = "held for its drop")] Arc<[Arc<Permit>]>),
+    Blocks(#[expect(dead_code, reason = "held for its drop")] Vec<Arc<[Arc<Permit>]>>),
     /// Their own size: they have been copied out of the blocks.
     Own(#[expect(dead_code, reason = "held for its drop")] Permit),
 }
@@ -131,43 +134,70 @@ impl<S: Sink> Lane<S> {
         let table = shared.meter.table(&schema.name, &schema.target);
         let object = schema.name.to_string();
         shared.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(object.clone());
-        Lane { shared, table, object, schema, prepared: None, lost: false, relapses: 0, messages }
+        Lane { shared, table, object, schema, prepared: None, lost: false, relapses: 0, messages, ahead: None }
     }
 
     /// Works until the channel is closed.
     pub(super) async fn run(mut self) {
-        while let Some(message) = self.messages.recv().await {
+        while let Some(message) = self.next().await {
             match message {
                 Message::Prepare(schema) => {
                     self.schema = schema;
                     if let Err(reasons) = self.prepare().await {
-                        self.blocked(reasons, None, None).await;
+                        self.blocked(reasons, None, Vec::new()).await;
                     }
                 }
-                Message::Job(job) => self.job(job).await,
+                Message::Job(job) => {
+                    let batch = self.gather(job);
+                    self.batch(batch).await;
+                }
                 Message::Resume => {}
             }
         }
     }
 
-    async fn job(&mut self, job: Job) {
-        self.schema = job.schema.clone();
-        let (unit, table, through) = (job.unit, job.schema.id, job.through);
-        let rows = self.count(&job.items);
-        if let Err((reasons, rest)) = self.carry_out(job).await {
+    /// The next message; `None` once the channel is closed. Nothing is lost if it is not waited for to the end.
+    async fn next(&mut self) -> Option<Message> {
+        match self.ahead.take() {
+            Some(message) => Some(message),
+            None => self.messages.recv().await,
+        }
+    }
+
+    /// A job and those that wait behind it.
+    fn gather(&mut self, job: Job) -> Batch {
+        let mut batch = Batch::new(job);
+        while let Ok(message) = self.messages.try_recv() {
+            let too_early = match message {
+                Message::Job(job) => batch.add(job).err().map(Message::Job),
+                other => Some(other),
+            };
+            if too_early.is_some() {
+                self.ahead = too_early;
+                break;
+            }
+        }
+        batch
+    }
+
+    async fn batch(&mut self, batch: Batch) {
+        self.schema = batch.schema.clone();
+        let (done, lost, through) = (batch.done(), batch.lost(), batch.through());
+        let rows = self.count(&batch.items);
+        if let Err((reasons, rest)) = self.carry_out(batch).await {
             self.lost = true;
-            self.report(Report::Lost { unit, table }, rows);
-            return self.blocked(reasons, rest, Some(Report::Done { unit, table, through })).await;
+            self.report_all(lost, rows);
+            return self.blocked(reasons, rest, done).await;
         }
         self.relapses = 0;
-        self.table.durable(through);
-        self.report(Report::Done { unit, table, through }, rows);
+        through.for_each(|through| self.table.durable(through));
+        self.report_all(done, rows);
     }
 
     /// Prepares, collapses, fills, truncates and loads. An error means: this table waits for a person.
-    async fn carry_out(&mut self, job: Job) -> Result<(), (Vec<Reason>, Option<Rest>)> {
+    async fn carry_out(&mut self, batch: Batch) -> Result<(), (Vec<Reason>, Option<Rest>)> {
         self.prepare().await.map_err(|reasons| (reasons, None))?;
-        let Job { items, permits, .. } = job;
+        let Batch { items, permits, .. } = batch;
         let empties = |item: &Item| matches!(item.what, What::Truncate | What::Empty);
         let after = items.end_of_last(empties);
         let truncates = after > 0;
@@ -321,7 +351,7 @@ impl<S: Sink> Lane<S> {
 
     /// Waits until the obstacle is gone, letting go of everything that comes meanwhile, then until that is told again.
     /// If the rest of the batch goes in, `done` is reported, before anything is told again, so that the batch is not.
-    async fn blocked(&mut self, reasons: Vec<Reason>, mut rest: Option<Rest>, done: Option<Report>) {
+    async fn blocked(&mut self, reasons: Vec<Reason>, mut rest: Option<Rest>, done: Vec<Report>) {
         self.table.state(TableState::Blocked);
         let mut raised = reasons;
         for attempt in 1.. {
@@ -347,8 +377,8 @@ impl<S: Sink> Lane<S> {
             raised = reasons;
         }
         self.relapses += 1;
-        if let Some(done) = done.filter(|_| rest.is_some()) {
-            self.report(done, 0);
+        if rest.is_some() {
+            self.report_all(done, 0);
         }
         drop(rest);
         if std::mem::take(&mut self.lost) {
@@ -394,7 +424,7 @@ impl<S: Sink> Lane<S> {
         loop {
             tokio::select! {
                 () = sleep_until(until) => return true,
-                message = self.messages.recv() => match message {
+                message = self.next() => match message {
                     None => return false,
                     Some(message) => self.let_go(message),
                 },
@@ -403,7 +433,7 @@ impl<S: Sink> Lane<S> {
     }
 
     async fn let_go_until_resumed(&mut self) {
-        while let Some(message) = self.messages.recv().await {
+        while let Some(message) = self.next().await {
             if matches!(message, Message::Resume) {
                 return;
             }
@@ -422,6 +452,12 @@ impl<S: Sink> Lane<S> {
             Message::Prepare(schema) => self.schema = schema,
             Message::Resume => {}
         }
+    }
+
+    /// The row changes are all told with the first.
+    fn report_all(&self, reports: Vec<Report>, rows: u64) {
+        let rows = std::iter::once(rows).chain(std::iter::repeat(0));
+        reports.into_iter().zip(rows).for_each(|(report, rows)| self.report(report, rows));
     }
 
     fn report(&self, report: Report, rows: u64) {

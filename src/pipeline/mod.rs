@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 mod acks;
+mod batch;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod collapse;

@@ -75,7 +75,7 @@ pub struct Snapshot {
     pub load_refusals: u64,
     /// Rows in accepted loads, after collapse.
     pub rows_loaded: u64,
-    /// Bytes of bodies in accepted loads.
+    /// Bytes of bodies in accepted loads, as sent.
     pub bytes_loaded: u64,
     /// Changes dropped by a recorded decision. Zero unless an operator decided so.
     pub rows_skipped: u64,

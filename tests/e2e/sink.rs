@@ -12,7 +12,17 @@ const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, note text)";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_of_every_kind_are_overcome_without_help() {
-    let world = World::new(TABLE).await;
+    faults_are_overcome(&World::new(TABLE).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_of_every_kind_are_overcome_with_compressed_bodies() {
+    let mut world = World::new(TABLE).await;
+    world.set("SINK_COMPRESSION", "lz4");
+    faults_are_overcome(&world).await;
+}
+
+async fn faults_are_overcome(world: &World) {
     let sidecar = world.streaming().await;
     world.sql("INSERT INTO shop.t VALUES (0, 'first')").await;
     world.equal(&sidecar).await;

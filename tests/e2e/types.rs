@@ -205,6 +205,7 @@ async fn every_type_arrives_in_the_shape_that_settings_choose() {
         ("ARRAY_AS", "array"),
         ("BYTEA_AS", "varbinary"),
         ("DELETE_MODE", "hard"),
+        ("SINK_COMPRESSION", "zstd"),
     ];
     settings.iter().for_each(|(name, value)| world.set(name, value));
     let sidecar = world.streaming().await;

@@ -143,8 +143,16 @@ async fn what_is_replicated_is_compared_and_each_kind_of_difference_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_with_parts_are_equal_however_the_target_keeps_them() {
-    let choices: [&[(&str, &str)]; 2] =
-        [&[], &[("ARRAY_AS", "array"), ("BYTEA_AS", "varbinary"), ("NUMERIC_AS", "decimal(38,9)")]];
+    let choices: [&[(&str, &str)]; 3] = [
+        &[],
+        &[
+            ("ARRAY_AS", "array"),
+            ("BYTEA_AS", "varbinary"),
+            ("NUMERIC_AS", "decimal(38,9)"),
+            ("SINK_COMPRESSION", "lz4"),
+        ],
+        &[("SINK_COMPRESSION", "zstd")],
+    ];
     for choice in choices {
         let mut world = World::new(
             "CREATE EXTENSION hstore; CREATE TABLE t (id numeric(9, 2) PRIMARY KEY, a int[], b text[], c timestamptz[],

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::compress::Compression;
 use super::encode::Body;
 use super::options::TypeRules;
 use super::plan::{Audit, Plan, PlanColumn};
@@ -14,6 +15,26 @@ use crate::model::Load;
 /// # Panics
 /// If the target cannot hold a value.
 pub fn encode(load: &Load, piece: &mut [u8]) -> u64 {
+    let mut body = body(load);
+    while body.read(piece).expect("values that fit") > 0 {}
+    body.bytes()
+}
+
+/// Appends a load's body to `out`, as it is sent.
+///
+/// # Panics
+/// If the target cannot hold a value.
+pub fn encode_into(load: &Load, compression: Compression, out: &mut Vec<u8>) {
+    let (mut body, mut piece) = (body(load).compressed(compression), vec![0; 256 << 10]);
+    loop {
+        match body.read(&mut piece).expect("values that fit") {
+            0 => break,
+            length => out.extend_from_slice(&piece[..length]),
+        }
+    }
+}
+
+fn body(load: &Load) -> Body {
     let schema = &load.schema;
     let column = |(at, column): (usize, &crate::model::Column)| {
         let key = schema.is_key(at);
@@ -34,7 +55,5 @@ pub fn encode(load: &Load, piece: &mut [u8]) -> u64 {
         hard_deletes: false,
         key_alone_fits: true,
     };
-    let mut body = Body::new(Arc::new(plan), load, "2026-01-02 03:04:05.000006");
-    while body.read(piece).expect("values that fit") > 0 {}
-    body.bytes()
+    Body::new(Arc::new(plan), load, "2026-01-02 03:04:05.000006")
 }

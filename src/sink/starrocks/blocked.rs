@@ -36,7 +36,8 @@ pub(super) fn unencodable(object: &str, place: &Place, error: &EncodeError) -> R
         EncodeError::Unchanged { .. }
         | EncodeError::Columns { .. }
         | EncodeError::DeleteAmongRows
-        | EncodeError::RowAmongDeletes => Code::Contract.reason(object, error.to_string()),
+        | EncodeError::RowAmongDeletes
+        | EncodeError::Compress(_) => Code::Contract.reason(object, error.to_string()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The body of a load: rows straight from the source's bytes to a JSON array, made as the connection takes it.
 //!
-//! In: a plan and the rows. Out: bytes on demand; what is held is one chunk and one row. Always: the array is closed
+//! In: a plan and the rows. Out: bytes on demand, compressed if asked for; what is held is one chunk and one row. Always: the array is closed
 //! only after its last row, so that a body cut short never parses and loads nothing; a value that the target cannot
 //! hold ends the body with an error or, by policy, becomes another one and is counted. Not here: which columns fit which
 //! (`types`), one value (`value`), which policy (`policy`). Start at [`Body::read`].
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::compress::{Compression, Packer};
 use super::escape;
 use super::instead::instead;
 use super::plan::{Plan, PlanColumn};
@@ -37,6 +38,8 @@ pub(super) enum EncodeError {
     DeleteAmongRows,
     #[error("a row that is no delete came in a load of deletes")]
     RowAmongDeletes,
+    #[error("the body cannot be compressed: {0}")]
+    Compress(String),
 }
 
 /// A value that its column cannot hold and blocks for.
@@ -228,6 +231,9 @@ impl Tail {
 pub(super) struct Body {
     encoder: Encoder,
     rows: Arc<Vec<LoadRow>>,
+    compression: Compression,
+    /// `None` until the first row is encoded, and without compression.
+    packer: Option<Packer>,
     /// The next row to encode.
     next: usize,
     chunk: Vec<u8>,
@@ -245,6 +251,8 @@ impl Body {
         Body {
             encoder,
             rows: load.rows.clone(),
+            compression: Compression::None,
+            packer: None,
             next: 0,
             chunk: Vec::new(),
             read: 0,
@@ -254,9 +262,15 @@ impl Body {
         }
     }
 
+    /// The same, compressed.
+    pub(super) fn compressed(self, compression: Compression) -> Self {
+        Body { compression, ..self }
+    }
+
     /// Starts again.
     pub(super) fn rewind(&mut self) {
         self.chunk.clear();
+        self.packer = None;
         (self.next, self.read, self.closed, self.bytes, self.changed) = (0, 0, false, 0, Changed::default());
     }
 
@@ -295,6 +309,21 @@ impl Body {
         self.read = 0;
         // The memory of a large row is not kept for those after it.
         self.chunk.shrink_to(2 * CHUNK);
+        if self.next == 0 {
+            self.packer = Packer::new(self.compression).map_err(uncompressed)?;
+        }
+        // A compressor may keep what it got until there is more.
+        while self.chunk.is_empty() && !self.closed {
+            self.encode()?;
+            if let Some(packer) = &mut self.packer {
+                packer.pack(&mut self.chunk, self.closed).map_err(uncompressed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes a chunk of rows, or the last ones and the end.
+    fn encode(&mut self) -> Result<(), EncodeError> {
         while self.chunk.len() < CHUNK {
             let Some(row) = self.rows.get(self.next) else {
                 self.chunk.extend_from_slice(if self.next == 0 { b"[]" } else { b"]" });
@@ -321,6 +350,10 @@ impl Body {
         self.bytes += length as u64;
         Ok(length)
     }
+}
+
+fn uncompressed(error: std::io::Error) -> EncodeError {
+    EncodeError::Compress(error.to_string())
 }
 
 #[cfg(test)]
@@ -380,6 +413,10 @@ pub(super) mod tests {
     }
 
     fn all(body: &mut Body, step: usize) -> Result<String, EncodeError> {
+        Ok(String::from_utf8(bytes(body, step)?).unwrap())
+    }
+
+    fn bytes(body: &mut Body, step: usize) -> Result<Vec<u8>, EncodeError> {
         let (mut bytes, mut piece) = (Vec::new(), vec![0; step]);
         loop {
             match body.read(&mut piece)? {
@@ -388,7 +425,7 @@ pub(super) mod tests {
             }
         }
         assert!(body.is_done() && body.bytes() == bytes.len() as u64);
-        Ok(String::from_utf8(bytes).unwrap())
+        Ok(bytes)
     }
 
     fn encoded(
@@ -460,6 +497,36 @@ pub(super) mod tests {
         ];
         for (name, audit, hard, present, rows, want) in cases {
             assert_eq!(encoded(plan(&schema, audit, hard), &schema, present, rows).unwrap(), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_body_is_the_plain_one_in_one_frame() {
+        let schema = schema(&[("id", ColumnType::Int32), ("note", ColumnType::Text)], &[0]);
+        let plan = Arc::new(plan(&schema, true, false));
+        for count in [1, 40_000] {
+            let text = |n: usize| format!("{:x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let rows = (0..count).map(|n| row(Op::Insert, &[Some(&n.to_string()), Some(&text(n))], n as u64));
+            let load = Load { schema: schema.clone(), present: Present::All, rows: Arc::new(rows.collect()) };
+            let plain = all(&mut Body::new(plan.clone(), &load, SYNCED), 1 << 20).unwrap();
+            for compression in [Compression::Lz4, Compression::Zstd] {
+                let mut body = Body::new(plan.clone(), &load, SYNCED).compressed(compression);
+                let first = bytes(&mut body, 7).unwrap();
+                let mut rest = first.as_slice();
+                let found = match compression {
+                    Compression::Lz4 => std::io::read_to_string(lz4_flex::frame::FrameDecoder::new(&mut rest)),
+                    _ => std::io::read_to_string(
+                        zstd::stream::read::Decoder::with_buffer(&mut rest).unwrap().single_frame(),
+                    ),
+                };
+                assert!(found.unwrap() == plain && rest.is_empty(), "{compression:?} of {count} rows");
+                assert!(count == 1 || first.len() * 2 < plain.len(), "{compression:?} makes it smaller");
+                body.rewind();
+                let mut some = [0; 100];
+                assert!(body.read(&mut some).unwrap() > 0);
+                body.rewind();
+                assert_eq!(bytes(&mut body, 1 << 20).unwrap(), first, "a second reading gives the same body");
+            }
         }
     }
 

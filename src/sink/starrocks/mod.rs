@@ -13,6 +13,7 @@ pub mod bench;
 mod blocked;
 mod canonical_json;
 mod compound;
+mod compress;
 mod contents;
 mod date;
 mod ddl;
@@ -53,6 +54,7 @@ mod value;
 mod verdict;
 mod wider;
 
+pub use compress::Compression;
 pub use contents::{Contents, Copied};
 pub use options::{
     ArrayAs, ByteaAs, DEFAULT_HTTP_PORT, DEFAULT_HTTPS_PORT, DEFAULT_SQL_PORT, DeleteMode, Frontend, JsonAs, NumericAs,

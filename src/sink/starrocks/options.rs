@@ -11,6 +11,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::compress::Compression;
 use super::policy::Policies;
 
 /// A frontend's HTTP port if none is named (StarRocks: `http_port`).
@@ -52,6 +53,8 @@ pub struct Options {
     pub load_timeout: Duration,
     /// Longest time to connect.
     pub connect_timeout: Duration,
+    /// How the bodies of loads are compressed.
+    pub compression: Compression,
     /// Loads that may run at once, over all tables.
     pub parallelism: usize,
     /// Hosts besides the frontends' own that a redirect may name: exact names or addresses.

@@ -171,12 +171,13 @@ impl StarRocks {
             headers.extend(["partial_update: true".to_owned(), "partial_update_mode: row".to_owned()]);
         }
         headers.extend(columns.columns.map(|columns| format!("columns: {columns}")));
+        headers.extend(self.options.compression.header().map(|name| format!("compression: {name}")));
         Submission {
             object: load.schema.name.to_string(),
             place: Place { database: self.options.database.clone(), table: load.schema.target.clone() },
             path: self.path(&load.schema.target),
             headers,
-            body: Body::new(plan, load, &date::written(made)),
+            body: Body::new(plan, load, &date::written(made)).compressed(self.options.compression),
         }
     }
 

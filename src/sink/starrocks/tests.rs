@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::compress::Compression;
 use super::options::{DeleteMode, Frontend, Options, TypeRules};
 use super::policy::{Policies, Policy};
 use super::sink::StarRocks;
@@ -35,6 +36,7 @@ pub(super) fn options() -> Options {
         types: TypeRules::default(),
         load_timeout: Duration::from_secs(60),
         connect_timeout: Duration::from_secs(2),
+        compression: Compression::None,
         parallelism: 4,
         redirect_allow: Vec::new(),
         redirect_map: Vec::new(),
@@ -323,6 +325,29 @@ async fn the_two_steps_as_the_servers_see_them() {
     let seen = status.snapshot();
     assert_eq!((seen.loads, seen.rows_loaded, seen.sink_reachable), (2, 4, true));
     assert_eq!(seen.bytes_loaded, 2 * sent[0].body.len() as u64);
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_announced_to_both_servers() {
+    for (compression, name, start) in [
+        (Compression::Lz4, "LZ4_FRAME", [0x04, 0x22, 0x4d, 0x18]),
+        (Compression::Zstd, "ZSTD", [0x28, 0xb5, 0x2f, 0xfd]),
+    ] {
+        let backend = Server::start("127.0.0.1", &[Act::Answer(success(2))]);
+        let frontend = Server::start("127.0.0.1", &[redirect("127.0.0.1", backend.port)]);
+        let (sink, status) = sink(Options { compression, ..plain(&[&frontend]) });
+        let ticket = sink.ticket(&schema());
+        for _ in 0..2 {
+            assert_eq!(shown(sink.load(&ticket, &load(2, |n| format!("n{n}"))).await), "loaded 2", "{name}");
+        }
+        let (asked, sent) = (frontend.got(), backend.got());
+        for got in [&asked[0], &sent[0]] {
+            assert_eq!((got.header("compression"), got.header("content-encoding")), (Some(name), None), "{}", got.head);
+        }
+        assert!(sent[0].body.starts_with(&start) && sent[0].whole, "{name}");
+        assert_eq!(sent[0].body, sent[1].body, "a second try of the same ticket sends the same bytes");
+        assert_eq!(status.snapshot().bytes_loaded, 2 * sent[0].body.len() as u64);
+    }
 }
 
 #[tokio::test]

@@ -4,15 +4,33 @@ use rig::{Cluster, parse_lsn};
 use tokio_postgres::{Client, NoTls};
 
 use crate::Failure;
-use crate::workload::Workload;
 
 /// The publication's name.
 pub(crate) const PUBLICATION: &str = "bench";
 
-/// One workload's changes in a database of their own.
+/// What a backlog is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Changes {
+    /// What its database is called after.
+    pub(crate) name: String,
+    /// Its tables, all of schema public.
+    pub(crate) tables: Vec<String>,
+    /// Makes the tables and the rows that were there before.
+    pub(crate) setup: Vec<String>,
+    /// Makes the changes; statements of different sessions.
+    pub(crate) sessions: Vec<String>,
+    /// One more row, in a transaction of its own: the end.
+    pub(crate) marker: String,
+    /// Row changes that the sessions make.
+    pub(crate) rows: u64,
+}
+
+/// Changes in a database of their own.
 pub(crate) struct Backlog {
     pub(crate) client: Client,
     pub(crate) database: String,
+    /// A `TABLES`.
+    pub(crate) tables: String,
     /// Row changes in it.
     pub(crate) rows: u64,
     /// Where its last transaction ends.
@@ -25,25 +43,26 @@ const BASE: &str = "base";
 
 impl Backlog {
     /// Makes the changes.
-    pub(crate) async fn make(cluster: &Cluster, workload: &Workload, rows: u64) -> Result<Backlog, Failure> {
-        let database = format!("bench_{}", workload.name);
+    pub(crate) async fn make(cluster: &Cluster, changes: &Changes) -> Result<Backlog, Failure> {
+        let database = format!("bench_{}", changes.name);
         cluster.client().await?.batch_execute(&format!("CREATE DATABASE {database}")).await?;
         let client = connect(cluster, &database).await?;
-        for statement in workload.setup() {
-            client.batch_execute(&statement).await?;
+        for statement in &changes.setup {
+            client.batch_execute(statement).await?;
         }
-        client.batch_execute(&format!("CREATE PUBLICATION {PUBLICATION} FOR TABLE public.t")).await?;
+        let tables: Vec<String> = changes.tables.iter().map(|table| format!("public.{table}")).collect();
+        client.batch_execute(&format!("CREATE PUBLICATION {PUBLICATION} FOR TABLE {}", tables.join(", "))).await?;
         make_slot(&client, BASE).await?;
         let mut sessions = Vec::new();
-        for statement in workload.sessions(rows) {
+        for statement in changes.sessions.clone() {
             let session = connect(cluster, &database).await?;
             sessions.push(tokio::spawn(async move { session.batch_execute(&statement).await }));
         }
         for session in sessions {
             session.await??;
         }
-        let end = end_with(&client, &workload.marker()).await?;
-        Ok(Backlog { client, database, rows: rows + 1, end, slots: 0 })
+        let end = end_with(&client, &changes.marker).await?;
+        Ok(Backlog { client, database, tables: tables.join(","), rows: changes.rows + 1, end, slots: 0 })
     }
 
     /// A new slot at the beginning.

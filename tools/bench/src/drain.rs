@@ -20,7 +20,7 @@ use crate::{Failure, Plan};
 
 /// How the reader reaches the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transport {
+pub(crate) enum Transport {
     Tcp,
     Unix,
 }
@@ -43,9 +43,9 @@ async fn drain_one(plan: &Plan, cluster: &Cluster, workload: &Workload) -> Resul
     let rows = plan.rows(workload);
     println!("\n{} {}, {rows} rows", workload.name, workload.title);
     let start = Instant::now();
-    let mut backlog = Backlog::make(cluster, workload, rows).await?;
+    let mut backlog = Backlog::make(cluster, &workload.changes(rows)).await?;
     println!("   made in {:.1} s", start.elapsed().as_secs_f64());
-    let mut drains = Drains { plan, cluster, bytes: 0 };
+    let mut drains = Drains::new(plan, cluster);
     let tcp = drains.pairs(&mut backlog, Transport::Tcp, plan.pairs).await?;
     let unix = drains.pairs(&mut backlog, Transport::Unix, plan.unix_pairs).await?;
     let (name, title) = (workload.name.to_owned(), workload.title.to_owned());
@@ -54,15 +54,26 @@ async fn drain_one(plan: &Plan, cluster: &Cluster, workload: &Workload) -> Resul
     Ok(result)
 }
 
-struct Drains<'a> {
+/// Drains of one backlog.
+pub(crate) struct Drains<'a> {
     plan: &'a Plan,
     cluster: &'a Cluster,
     /// What the server sent in one drain.
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
-impl Drains<'_> {
-    async fn pairs(&mut self, backlog: &mut Backlog, transport: Transport, count: u32) -> Result<Vec<Pair>, Failure> {
+impl<'a> Drains<'a> {
+    pub(crate) fn new(plan: &'a Plan, cluster: &'a Cluster) -> Drains<'a> {
+        Drains { plan, cluster, bytes: 0 }
+    }
+
+    /// Drains it so many times by each reader.
+    pub(crate) async fn pairs(
+        &mut self,
+        backlog: &mut Backlog,
+        transport: Transport,
+        count: u32,
+    ) -> Result<Vec<Pair>, Failure> {
         let mut pairs = Vec::new();
         for number in 0..count {
             // Who is first changes, so that what the first leaves behind favours nobody.
@@ -118,7 +129,7 @@ impl Drains<'_> {
         let environment = [
             ("SOURCE_URL", self.url(&backlog.database, transport)),
             ("SINK_URL", standin.url()),
-            ("TABLES", "public.t".to_owned()),
+            ("TABLES", backlog.tables.clone()),
             ("PIPELINE", slot.clone()),
             ("SLOT", slot.clone()),
             ("PUBLICATION", PUBLICATION.to_owned()),

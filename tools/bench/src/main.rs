@@ -6,6 +6,7 @@
 //! Start at [`measure`].
 
 mod backlog;
+mod curves;
 mod drain;
 mod fleet;
 mod latency;
@@ -18,6 +19,7 @@ mod report;
 mod results;
 mod snapshot;
 mod standin;
+mod sweep;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -34,8 +36,8 @@ use workload::Workload;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Measures Sluicegate beside pg_recvlogical and COPY on a private PostgreSQL. Takes about a quarter of an hour; `--quick`
-/// less than three minutes.
+/// Measures Sluicegate beside pg_recvlogical and COPY on a private PostgreSQL. Takes about twenty minutes; `--quick`
+/// less than three.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Smaller backlogs and fewer runs.
@@ -56,6 +58,12 @@ struct Arguments {
     /// Paired copies of existing rows.
     #[arg(long)]
     copy_pairs: Option<u32>,
+    /// Axes to sweep; all if left out.
+    #[arg(long, value_delimiter = ',', value_parser = ["transaction", "columns", "size", "tables"])]
+    axes: Vec<String>,
+    /// Paired runs of each point of the sweep.
+    #[arg(long)]
+    sweep_pairs: Option<u32>,
     /// Multiplies the rows of each backlog and of each table that is copied.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
@@ -88,6 +96,8 @@ enum Section {
     Latency,
     /// How fast existing rows are copied.
     Snapshot,
+    /// How the cost of draining grows with the work; not part of a quick run.
+    Sweep,
     /// Memory under what asks for much of it.
     Memory,
     /// What many idle sidecars cost.
@@ -105,6 +115,8 @@ pub(crate) struct Plan {
     pairs: u32,
     unix_pairs: u32,
     copy_pairs: u32,
+    sweep_pairs: u32,
+    axes: Vec<String>,
     pin: bool,
     probes_idle: u32,
     probes_few: u32,
@@ -132,6 +144,8 @@ impl Plan {
             pairs: arguments.pairs.unwrap_or(pick(3, 5)),
             unix_pairs: arguments.unix_pairs.unwrap_or(pick(1, 3)),
             copy_pairs: arguments.copy_pairs.unwrap_or(pick(1, 5)),
+            sweep_pairs: arguments.sweep_pairs.unwrap_or(1),
+            axes: arguments.axes.clone(),
             pin: arguments.pin,
             probes_idle: pick(10, 100),
             probes_few: pick(12, 60),
@@ -191,7 +205,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         let docs = Path::new("docs");
         keep(&results, &docs.join("performance.json"))?;
         std::fs::write(docs.join("performance.md"), report::page(&results))?;
-        println!("written: docs/performance.md, docs/performance.svg, docs/performance.json");
+        println!("written: docs/performance.md, its plots and docs/performance.json");
     }
     let over = results.over_limits();
     over.iter().for_each(|over| println!("MORE THAN PROMISED: {over}"));
@@ -220,6 +234,7 @@ async fn measure(arguments: &Arguments) -> Result<Results, Failure> {
         drain: Vec::new(),
         latency: None,
         snapshot: Vec::new(),
+        sweep: Vec::new(),
         memory: Vec::new(),
         fleet: None,
     };
@@ -233,6 +248,10 @@ async fn measure(arguments: &Arguments) -> Result<Results, Failure> {
     }
     if wanted(Section::Snapshot) {
         results.snapshot = snapshot::run(&plan, &cluster).await?;
+    }
+    // Too long for a quick run, unless asked for.
+    if wanted(Section::Sweep) && (!plan.quick || !arguments.sections.is_empty()) {
+        results.sweep = sweep::run(&plan, &cluster).await?;
     }
     if wanted(Section::Memory) {
         results.memory = memory::run(&plan, &cluster).await?;
@@ -248,12 +267,16 @@ fn command() -> String {
     std::iter::once("scripts/bench.sh".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }
 
-/// Writes the results, and the plot beside them.
+/// Writes the results, and the plots beside them.
 fn keep(results: &Results, file: &Path) -> Result<(), Failure> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
     }
     std::fs::write(file, sonic_rs::to_string_pretty(results)? + "\n")?;
     std::fs::write(file.with_extension("svg"), plot::svg(results))?;
+    if !results.sweep.is_empty() {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        std::fs::write(file.with_file_name(format!("{stem}-sweep.svg")), curves::svg(results))?;
+    }
     Ok(())
 }

@@ -120,7 +120,8 @@ fn head(results: &Results, height: f64) -> String {
     out
 }
 
-fn line(out: &mut String, text: &str) {
+/// Adds a line.
+pub(crate) fn line(out: &mut String, text: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{text}");
 }
@@ -131,7 +132,8 @@ fn round_step(least: f64) -> f64 {
     [1.0, 2.0, 5.0].into_iter().map(|step| step * power).find(|step| *step >= least).unwrap_or(10.0 * power)
 }
 
-fn escaped(text: &str) -> String {
+/// Text as it may stand in the picture.
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

@@ -1,4 +1,4 @@
-//! What a process has used so far, from `/proc`.
+//! What a process has used so far, from its clock and `/proc`.
 
 use std::fs;
 use std::path::Path;
@@ -44,13 +44,10 @@ pub(crate) fn pss(pid: u32) -> Option<u64> {
     kilobytes(&sums, "Pss:").map(|kilobytes| kilobytes * 1024)
 }
 
-/// The unit of the times in `/proc/PID/stat`: `USER_HZ` is 100 on every architecture PostgreSQL runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
-
 /// What the process has used; `None` once it is gone.
 pub(crate) fn usage(pid: u32) -> Option<Usage> {
     let folder = Path::new("/proc").join(pid.to_string());
-    let cpu_seconds = cpu_seconds(&fs::read_to_string(folder.join("stat")).ok()?)?;
+    let cpu_seconds = cpu_seconds(pid)?;
     let status = fs::read_to_string(folder.join("status")).ok()?;
     Some(Usage {
         cpu_seconds,
@@ -59,12 +56,16 @@ pub(crate) fn usage(pid: u32) -> Option<Usage> {
     })
 }
 
-/// Fields 14 and 15 of `stat` (proc(5)). The second field is a name in parentheses and may hold anything.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    let after_name = stat.rsplit_once(')')?.1;
-    let mut fields = after_name.split_ascii_whitespace().skip(11);
-    let mut ticks = || fields.next()?.parse::<f64>().ok();
-    Some((ticks()? + ticks()?) / TICKS_PER_SECOND)
+/// The process's own clock, as `/proc` counts in steps of 10 ms, which is too coarse for short runs.
+fn cpu_seconds(pid: u32) -> Option<f64> {
+    let (pid, mut clock) = (libc::pid_t::try_from(pid).ok()?, 0);
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    #[expect(unsafe_code, reason = "the standard library cannot ask for another process's clock")]
+    // SAFETY: `clock` and `time` are valid and writable for the whole of both calls.
+    let known = unsafe {
+        libc::clock_getcpuclockid(pid, &raw mut clock) == 0 && libc::clock_gettime(clock, &raw mut time) == 0
+    };
+    known.then_some(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
 }
 
 fn kilobytes(status: &str, name: &str) -> Option<u64> {
@@ -76,12 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_behind_any_name() {
-        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 9 9 20 0 1 0 5 6 7";
-        assert_eq!(cpu_seconds(stat), Some(3.0));
+    fn a_process_has_used_something() {
         assert_eq!(kilobytes("VmPeak:\t 9 kB\nVmHWM:\t     712 kB\n", "VmHWM:"), Some(712));
         let own = usage(std::process::id()).unwrap();
-        assert!(own.rss_peak_bytes >= own.rss_bytes && own.rss_bytes > 0);
+        assert!(own.rss_peak_bytes >= own.rss_bytes && own.rss_bytes > 0 && own.cpu_seconds > 0.0);
+        assert!(usage(u32::MAX).is_none(), "there is no such process");
         assert!(pss(std::process::id()).is_some_and(|pss| pss > 0));
         assert!(idling(std::process::id()).is_some_and(|own| own.cpu_seconds > 0.0));
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::results::{
-    CopyPair, Drained, FleetResult, Latencies, LatencyResult, MemoryResult, Pair, Results, SnapshotResult, Spread,
-    WorkloadResult,
+    AxisResult, CopyPair, Drained, FleetResult, Latencies, LatencyResult, MemoryResult, Pair, Results, SnapshotResult,
+    Spread, WorkloadResult,
 };
 
 /// Tables for the terminal.
@@ -36,6 +36,7 @@ const CPU: &str = "CPU";
 const MEMORY: &str = "Memory";
 const LATENCY: &str = "Latency";
 const SNAPSHOT: &str = "Copy of existing rows";
+const SWEEP: &str = "Cost as the work grows";
 const BOUNDS: &str = "Memory where much is asked for";
 const FLEET: &str = "Many idle sidecars";
 
@@ -47,7 +48,8 @@ fn explained(heading: &str) -> &'static str {
              The clock runs from the\nmoment the slot is in use until its confirmed position is the backlog's end: for \
              Sluicegate that includes loading, storing\nthe checkpoint and confirming. Medians; the ratio's range in \
              brackets. Settings are the defaults, except\n`FLUSH_INTERVAL_MS=20` and `CHECKPOINT_INTERVAL=50ms`, \
-             because the wait of a backlog's last rows is latency, not rate.\n"
+             because the wait of a backlog's last rows is latency, not rate,\nand `SNAPSHOT=never`, because copying \
+             is measured below.\n"
         }
         CPU => {
             "CPU seconds per million row changes, medians, over TCP. How the reader reads decides what the walsender \
@@ -63,6 +65,19 @@ fn explained(heading: &str) -> &'static str {
              less than 600 MB\nof RSS and 2 % of one core for all of them.\n"
         }
         MEMORY => "Most memory the sidecar held, over all runs. `MEMORY_BUDGET` is the default, 64 MiB.\n",
+        SWEEP => {
+            "![Rate and CPU time as the work grows](performance-sweep.svg)\n\n\
+             Backlogs that differ in one respect, drained as above over TCP. A straight line is a steady cost; where \
+             Sluicegate bends\nand pg_recvlogical does not, the cost is ours.\n\n\
+             - Few rows per transaction: each transaction has two messages of its own, for either reader.\n\
+             - Many columns: a value costs its checks and its field name, so the cost grows with their number although \
+             the bytes do not.\n\
+             - Large rows: rows a second fall as bytes a row grow; CPU a MB is the figure to look at.\n\
+             - Many tables: every table is loaded on its own, and a load costs the sidecar some tenths of a \
+             millisecond, as much as hundreds\n  of rows. The interval between flushes decides how many loads there \
+             are; it is 20 ms here, fifty times shorter than the\n  default. Parts of a table that wait for the sink go \
+             together, so that a sink that falls behind gets fewer and larger loads.\n"
+        }
         SNAPSHOT => {
             "A table is read by psql, `COPY (SELECT * FROM t) TO STDOUT` to /dev/null with its blocks split between the \
              connections,\nand copied by Sluicegate (`SNAPSHOT=initial`, `SNAPSHOT_PARALLELISM` as given, else defaults) \
@@ -91,6 +106,9 @@ fn tables(results: &Results) -> Vec<(&'static str, String)> {
     }
     if !results.snapshot.is_empty() {
         tables.push((SNAPSHOT, copies(&results.snapshot)));
+    }
+    if !results.sweep.is_empty() {
+        tables.push((SWEEP, grown(&results.sweep)));
     }
     if !results.memory.is_empty() {
         tables.push((BOUNDS, bounds(&results.memory)));
@@ -212,6 +230,41 @@ fn copies(snapshots: &[SnapshotResult]) -> String {
             per_million(median(|pair| pair.reference.backends_cpu)),
             per_million(median(|pair| pair.sluicegate.backends_cpu)),
             per_million(median(|pair| pair.sluicegate.reader_cpu)),
+            format!("{:.1} MB", peak as f64 / 1e6),
+        ]);
+    }
+    aligned(&rows)
+}
+
+fn grown(axes: &[AxisResult]) -> String {
+    let columns = [
+        "what grows",
+        "",
+        "pg_recvlogical",
+        "sluicegate",
+        "MB/s",
+        "ratio",
+        "CPU µs a row: pg_recvlogical",
+        "sluicegate",
+        "sluicegate, CPU ms a MB",
+        "peak RSS",
+    ];
+    let mut rows = vec![header(&columns)];
+    for (axis, point) in axes.iter().flat_map(|axis| axis.points.iter().map(move |point| (axis, point))) {
+        let ours = |pair: &Pair| pair.sluicegate;
+        let rate = |of: fn(&Pair) -> Drained| format!("{:.1} k rows/s", point.rate(of) / 1e3);
+        let megabytes = point.bytes as f64 / 1e6;
+        let peak = point.tcp.iter().map(|pair| pair.sluicegate.reader_rss_peak).max().unwrap_or(0);
+        rows.push(vec![
+            axis.title.clone(),
+            thousands(point.value),
+            rate(|pair| pair.reference),
+            rate(ours),
+            format!("{:.0}", megabytes / point.median(|pair| ours(pair).seconds)),
+            format!("{:.2}", point.median(Pair::ratio)),
+            format!("{:.2}", point.micros(|pair| pair.reference)),
+            format!("{:.2}", point.micros(ours)),
+            format!("{:.2}", point.median(|pair| ours(pair).reader_cpu) * 1e3 / megabytes),
             format!("{:.1} MB", peak as f64 / 1e6),
         ]);
     }

@@ -25,12 +25,56 @@ pub(crate) struct Results {
     /// Copying rows that exist already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) snapshot: Vec<SnapshotResult>,
+    /// Draining backlogs that differ in one respect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sweep: Vec<AxisResult>,
     /// Memory under what asks for much of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) memory: Vec<MemoryResult>,
     /// Many idle sidecars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fleet: Option<FleetResult>,
+}
+
+/// Backlogs that differ in one respect, which grows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AxisResult {
+    /// What grows.
+    pub(crate) title: String,
+    /// What stays as it is.
+    pub(crate) fixed: String,
+    /// In ascending order.
+    pub(crate) points: Vec<PointResult>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PointResult {
+    /// How much of what grows.
+    pub(crate) value: u64,
+    /// Row changes.
+    pub(crate) rows: u64,
+    /// Bytes that the server sent for them.
+    pub(crate) bytes: u64,
+    /// Over loopback TCP.
+    pub(crate) tcp: Vec<Pair>,
+}
+
+impl PointResult {
+    /// The median over the pairs.
+    pub(crate) fn median(&self, of: impl Fn(&Pair) -> f64) -> f64 {
+        Spread::of(self.tcp.iter().map(of)).map_or(f64::NAN, |spread| spread.median)
+    }
+
+    /// Row changes a second.
+    pub(crate) fn rate(&self, of: impl Fn(&Pair) -> Drained) -> f64 {
+        self.rows as f64 / self.median(|pair| of(pair).seconds)
+    }
+
+    /// The reader's CPU time for a row, in microseconds.
+    pub(crate) fn micros(&self, of: impl Fn(&Pair) -> Drained) -> f64 {
+        self.median(|pair| of(pair).reader_cpu) * 1e6 / self.rows as f64
+    }
 }
 
 /// Memory of a sidecar under one kind of work, in bytes.

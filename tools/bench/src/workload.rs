@@ -1,5 +1,7 @@
 //! What the backlogs consist of.
 
+use crate::backlog::Changes;
+
 /// One kind of work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
@@ -66,8 +68,10 @@ const UPDATED_ROWS: u64 = 100_000;
 /// Rows of an ordinary transaction.
 const BATCH: u64 = 1000;
 
-const NARROW: &str = "CREATE TABLE public.t (a integer PRIMARY KEY, b integer NOT NULL, c integer, d char(84))";
-const NARROW_ROW: &str = "i, i % 1000, CASE WHEN i % 10 > 0 THEN i * 7 % 100000 END, md5(i::text) || md5((-i)::text)";
+pub(crate) const NARROW: &str =
+    "CREATE TABLE public.t (a integer PRIMARY KEY, b integer NOT NULL, c integer, d char(84))";
+pub(crate) const NARROW_ROW: &str =
+    "i, i % 1000, CASE WHEN i % 10 > 0 THEN i * 7 % 100000 END, md5(i::text) || md5((-i)::text)";
 
 const WIDE: &str = "CREATE TABLE public.t (
     id bigint PRIMARY KEY, n4 integer, n2 smallint, flag boolean, money numeric(14,2), ratio double precision, f4 real,
@@ -89,6 +93,18 @@ fn committed_batches(rows: u64, statement: &str) -> String {
 }
 
 impl Workload {
+    /// The backlog of that many row changes.
+    pub(crate) fn changes(&self, rows: u64) -> Changes {
+        Changes {
+            name: self.name.to_owned(),
+            tables: vec!["t".to_owned()],
+            setup: self.setup(),
+            sessions: self.sessions(rows),
+            marker: self.marker(),
+            rows,
+        }
+    }
+
     /// Makes the empty table, and the rows that were there before.
     pub(crate) fn setup(&self) -> Vec<String> {
         match self.kind {
@@ -130,7 +146,7 @@ impl Workload {
     }
 
     /// One more row, in a transaction of its own: the end.
-    pub(crate) fn marker(&self) -> String {
+    fn marker(&self) -> String {
         let row = if self.kind == Kind::WideInserts { WIDE_ROW } else { NARROW_ROW };
         format!("INSERT INTO public.t SELECT {row} FROM generate_series(0, 0) i")
     }

@@ -34,7 +34,9 @@ impl Compression {
         }
     }
 
-    /// The body as it was before compression.
+    /// The body as it was before compression. Of LZ4 and Zstandard the first frame alone, whatever follows it: a backend
+    /// hands a JSON body to its decompressor until that calls the stream ended, and never looks at the rest (StarRocks
+    /// source, `stream_load_pipe.cpp`).
     pub fn expand(self, body: Vec<u8>) -> Result<Vec<u8>, String> {
         self.expand_within(body, EXPANDED_BYTES_MAX)
     }
@@ -46,7 +48,7 @@ impl Compression {
             Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(&*body)),
             Compression::Deflate => Box::new(flate2::read::ZlibDecoder::new(&*body)),
             Compression::Lz4Frame => Box::new(lz4_flex::frame::FrameDecoder::new(&*body)),
-            Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(&*body).map_err(failed)?),
+            Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(&*body).map_err(failed)?.single_frame()),
         };
         let mut out = Vec::new();
         decoder.take(max.saturating_add(1)).read_to_end(&mut out).map_err(failed)?;

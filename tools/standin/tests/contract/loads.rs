@@ -657,6 +657,42 @@ async fn compressed_bodies_are_expanded() {
 }
 
 #[tokio::test]
+async fn of_a_compressed_json_body_the_first_frame_counts() {
+    // StarRocks source stream_load_pipe.cpp, CompressedStreamLoadPipeReader::read, and stream_compression.cpp (3.5).
+    let target = Target::new().await;
+    target.create("t", TEXT).await;
+    let zstd = |plain: &[u8]| zstd::stream::encode_all(plain, 1).expect("zstd");
+    let lz4 = |plain: &[u8]| {
+        let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        encoder.write_all(plain).expect("lz4");
+        encoder.finish().expect("lz4")
+    };
+    let both = |pack: &dyn Fn(&[u8]) -> Vec<u8>, id: u32| {
+        let row = |id: u32| format!("{{\"id\":{id},\"v\":\"a\"}}").into_bytes();
+        [pack(&row(id)), pack(&row(id + 1))].concat()
+    };
+    for (name, body) in [("ZSTD", both(&zstd, 1)), ("LZ4_FRAME", both(&lz4, 3))] {
+        let answer = target.load("t", &[("format", "json"), ("compression", name)], &body).await;
+        assert_eq!((&answer["Status"], &answer["NumberTotalRows"]), (&"Success".into(), &1.into()), "{name}: {answer}");
+    }
+    assert_eq!(target.rows("t").await, [["1", "a"], ["3", "a"]]);
+    let known = [
+        (
+            &[("format", "json"), ("compression", "zstd"), ("content-encoding", "zstd")][..],
+            "Only one of http header content-encoding and compression can be set",
+        ),
+        (&[("format", "json"), ("compression", "brotli")][..], "Unsupported compression type: brotli"),
+    ];
+    for (headers, text) in known {
+        let answer = target.load("t", headers, &zstd(b"{}")).await;
+        assert!(
+            answer["Status"] == "Fail" && answer["Message"].as_str().is_some_and(|said| said.contains(text)),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_column_added_later_is_not_seen_by_a_load_before_it() {
     // StarRocks docs ALTER TABLE; source SchemaChangeHandler.java (3.3): keys are dropped in silence until then.
     let target = Target::new().await;
