@@ -53,6 +53,9 @@ fn value(var: &Var, settings: &Settings, reading: &Reading) -> Option<String> {
             DeleteMode::Soft => "soft".to_owned(),
             DeleteMode::Hard => "hard".to_owned(),
         }),
+        "STREAM_SPOOL_FOLDER" if source.spool.is_some() => {
+            source.spool.as_ref().map(|spool| spool.folder.display().to_string())
+        }
         "FLUSH_BYTES" => Some(print_size(engine.flush.flush_bytes)),
         name => match (reading.found.get(name), var.default) {
             (Some(found), _) if !var.secret => Some(found.value.clone()),

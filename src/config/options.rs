@@ -41,6 +41,10 @@ struct Values {
     checkpoint_schema: String,
     #[serde(deserialize_with = "time")]
     slot_create_timeout: Duration,
+    stream_large_transactions: bool,
+    stream_spool_folder: Option<String>,
+    #[serde(deserialize_with = "size")]
+    stream_spool_bytes: u64,
     sink_url: Option<String>,
     sink_password: Option<String>,
     sink_user: Option<String>,
@@ -386,6 +390,14 @@ fn source(values: &Values, reading: &mut Reading) -> Option<postgres::Options> {
         checkpoint_schema: values.checkpoint_schema.clone(),
         copying: values.snapshot != CopyMode::Never,
         slot_create_timeout: values.slot_create_timeout,
+        spool: values.stream_large_transactions.then(|| postgres::SpoolOptions {
+            folder: values
+                .stream_spool_folder
+                .clone()
+                .or_else(|| reading.foreign("TMPDIR"))
+                .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from),
+            bytes_max: values.stream_spool_bytes,
+        }),
     })
 }
 
@@ -685,6 +697,9 @@ mod tests {
             ("REPLICA_IDENTITY", "FULL"),
             ("CHECKPOINT_SCHEMA", "ops"),
             ("SLOT_CREATE_TIMEOUT", "10m"),
+            ("STREAM_LARGE_TRANSACTIONS", "yes"),
+            ("STREAM_SPOOL_FOLDER", "/var/spool/s"),
+            ("STREAM_SPOOL_BYTES", "2GiB"),
             ("SINK_URL", "starrocks://loader:pw@fe1:8030,fe2:8031/shop?sql_port=9031"),
             ("SINK_REDIRECT_ALLOW", "be1, be2"),
             ("SINK_REDIRECT_MAP", "127.0.0.1=starrocks"),
@@ -724,6 +739,8 @@ mod tests {
         assert_eq!(source.tables[1].target.as_deref(), Some("o2"));
         assert_eq!((source.replica_identity, source.checkpoint_schema.as_str()), (ReplicaIdentity::Full, "ops"));
         assert_eq!(source.slot_create_timeout, Duration::from_secs(600));
+        let spool = postgres::SpoolOptions { folder: "/var/spool/s".into(), bytes_max: 2 << 30 };
+        assert_eq!(source.spool, Some(spool));
         assert_eq!((sink.frontends.len(), sink.sql_port, sink.password.expose_secret()), (2, 9031, "pw"));
         assert_eq!(
             (sink.redirect_allow, sink.redirect_map),

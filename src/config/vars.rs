@@ -270,6 +270,35 @@ pub const VARS: &[Var] = &[
         ..USUAL
     },
     Var {
+        name: "STREAM_LARGE_TRANSACTIONS",
+        default: Fallback::Value("false"),
+        kind: Kind::Bool,
+        example: "true",
+        help: "Whether PostgreSQL sends transactions beyond its `logical_decoding_work_mem` while they run, instead of \
+               writing them to its own disk and sending them after they have committed. They are kept in \
+               STREAM_SPOOL_FOLDER and loaded once they have committed.",
+        ..USUAL
+    },
+    Var {
+        name: "STREAM_SPOOL_FOLDER",
+        default: Fallback::Depends("TMPDIR, or /tmp"),
+        kind: Kind::Text(4096),
+        example: "/var/spool/sluicegate",
+        help: "Folder on a disk (not in memory) for transactions that have not committed. Its files have no names and are \
+               gone with the process. If it takes none, large transactions come as if STREAM_LARGE_TRANSACTIONS were \
+               false.",
+        ..USUAL
+    },
+    Var {
+        name: "STREAM_SPOOL_BYTES",
+        default: Fallback::Value("8GiB"),
+        kind: Kind::Size(MIB, 1 << 44),
+        example: "50GiB",
+        help: "Most bytes that all transactions together take there that have not committed. If they come to more, or the \
+               disk is full, the stream is opened again without them, and PostgreSQL keeps them itself.",
+        ..USUAL
+    },
+    Var {
         name: "SINK_URL",
         aliases: &[old("STARROCKS_URL")],
         kind: Kind::Url,

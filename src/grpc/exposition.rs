@@ -167,6 +167,11 @@ fn flow(out: &mut Out<'_>, s: &Snapshot) -> fmt::Result {
     out.counter("sluicegate_rows_durable", "Row changes made durable in the target.", s.rows_durable)?;
     out.counter("sluicegate_rows_skipped", "Row changes dropped by a recorded decision.", s.rows_skipped)?;
     out.counter("sluicegate_source_reconnects", "Times the stream was taken up again.", s.reconnects)?;
+    let help = "Transactions that came in parts before they committed.";
+    out.counter("sluicegate_streamed_transactions", help, s.streamed_transactions)?;
+    out.gauge("sluicegate_spool_bytes", "Bytes of transactions in progress kept on disk.", s.spool_bytes)?;
+    let help = "Times transactions in progress could not be kept, and came whole instead.";
+    out.counter("sluicegate_spool_given_up", help, s.spool_given_up)?;
     out.gauge("sluicegate_pending_rows", "Row changes received and not yet durable.", s.pending_rows)?;
     out.gauge("sluicegate_memory_used_bytes", "Bytes of the memory budget in use.", s.memory_used)?;
     out.gauge("sluicegate_memory_budget_bytes", "The memory budget.", s.memory_budget)

@@ -20,7 +20,16 @@ macro_rules! numbers {
 }
 
 numbers!(EngineNumbers { generation, heartbeat_micros, checkpoint, flush_rows, flush_interval_ms });
-numbers!(SourceNumbers { contact_micros, server, confirmed, received_bytes, reconnects });
+numbers!(SourceNumbers {
+    contact_micros,
+    server,
+    confirmed,
+    received_bytes,
+    reconnects,
+    spool_bytes,
+    spool_given_up,
+    streamed_transactions,
+});
 numbers!(PipelineNumbers {
     received,
     durable,
@@ -215,6 +224,9 @@ impl Status {
             transactions_received: flow.transactions_received.load(Relaxed),
             rows_durable,
             reconnects: source.reconnects.load(Relaxed),
+            streamed_transactions: source.streamed_transactions.load(Relaxed),
+            spool_bytes: source.spool_bytes.load(Relaxed),
+            spool_given_up: source.spool_given_up.load(Relaxed),
             received_commit_micros: flow.received_commit_micros.load(Relaxed),
             durable_commit_micros: flow.durable_commit_micros.load(Relaxed),
             pending_rows: rows_received.saturating_sub(rows_durable),
@@ -381,6 +393,21 @@ impl SourceMeter {
     /// The stream was taken up again.
     pub fn reconnected(&self) {
         self.0.source.reconnects.fetch_add(1, Relaxed);
+    }
+
+    /// A transaction that came in parts has committed and is taken up.
+    pub fn replayed(&self) {
+        self.0.source.streamed_transactions.fetch_add(1, Relaxed);
+    }
+
+    /// So many bytes of transactions that came in parts are kept on disk.
+    pub fn spooled(&self, bytes: u64) {
+        self.0.source.spool_bytes.store(bytes, Relaxed);
+    }
+
+    /// Transactions in parts could not be kept.
+    pub fn spool_given_up(&self) {
+        self.0.source.spool_given_up.fetch_add(1, Relaxed);
     }
 
     /// What the source says of the slot.

@@ -51,6 +51,12 @@ pub struct Snapshot {
     pub rows_durable: u64,
     /// Times the stream was taken up again after a break.
     pub reconnects: u64,
+    /// Transactions that came in parts before they committed, and did.
+    pub streamed_transactions: u64,
+    /// Bytes of such transactions kept on disk now.
+    pub spool_bytes: u64,
+    /// Times such transactions could not be kept, so that they came whole instead.
+    pub spool_given_up: u64,
     /// Commit time of the newest transaction received.
     pub received_commit_micros: u64,
     /// Commit time of the newest transaction that is durable in the sink.

@@ -8,6 +8,7 @@ mod shutdown;
 mod sink;
 mod slots;
 mod snapshot;
+mod streamed;
 mod toast;
 mod types;
 mod values;

@@ -17,6 +17,8 @@ use crate::model::{Block, Lsn, Reason};
 pub(super) enum Wake<M, R> {
     /// That many bytes were read.
     Read(usize),
+    /// More of the transaction that is replayed was read.
+    Filled,
     /// The received bytes were looked at.
     Looked(Found),
     /// The memory asked for is there.
@@ -52,6 +54,8 @@ pub(super) struct Decoded {
     pub(super) asked: u32,
     /// Why the stream ends behind this frame.
     pub(super) ended: Option<Reason>,
+    /// Whether what comes next is a transaction that was put aside.
+    pub(super) replaying: bool,
 }
 
 /// What to do.
@@ -99,6 +103,8 @@ pub(super) struct Core<M> {
     /// Memory taken ahead for a message larger than a gulp.
     ahead: Option<M>,
     paused: bool,
+    /// What is looked at and decoded is a transaction that was put aside. The socket waits.
+    replaying: bool,
     /// Since when an update is being written.
     writing: Option<Instant>,
     feedback: Feedback,
@@ -116,6 +122,7 @@ impl<M> Core<M> {
             intake: Intake::Room,
             ahead: None,
             paused: false,
+            replaying: false,
             writing: None,
             feedback: Feedback::new(timings, start, now),
             pace: gulping.then(|| Pace::new(now)),
@@ -130,9 +137,14 @@ impl<M> Core<M> {
         self.intake == Intake::Look && !self.paused
     }
 
-    /// Whether to read.
+    /// Whether to read from the socket.
     pub(super) fn wants_bytes(&self) -> bool {
-        self.intake == Intake::Read && !self.paused && !self.holding()
+        self.intake == Intake::Read && !self.paused && !self.holding() && !self.replaying
+    }
+
+    /// Whether to read more of the transaction that is replayed.
+    pub(super) fn wants_fill(&self) -> bool {
+        self.intake == Intake::Read && !self.paused && self.replaying
     }
 
     fn holding(&self) -> bool {
@@ -160,6 +172,7 @@ impl<M> Core<M> {
         let reading = self.wants_bytes();
         let actions = match wake {
             Wake::Read(bytes) => self.read(bytes, now),
+            Wake::Filled => self.filled(),
             Wake::Looked(found) => self.looked(found),
             Wake::Memory(memory) => self.memory(memory),
             Wake::Decoded(decoded) => self.decoded(decoded, now),
@@ -184,6 +197,11 @@ impl<M> Core<M> {
         if self.pace.as_mut().is_some_and(|pace| pace.read(bytes, now)) {
             return vec![Action::Sleep(true)];
         }
+        Vec::new()
+    }
+
+    fn filled<R>(&mut self) -> Vec<Action<M, R>> {
+        self.intake = Intake::Look;
         Vec::new()
     }
 
@@ -216,6 +234,7 @@ impl<M> Core<M> {
     }
 
     fn decoded<R>(&mut self, decoded: Decoded, now: Instant) -> Vec<Action<M, R>> {
+        self.replaying = decoded.replaying;
         self.feedback.received(decoded.reached, decoded.changes);
         let asked = (0..decoded.asked).map(|_| self.feedback.asked(now));
         if asked.fold(false, |flood, more| flood | more) {

@@ -12,6 +12,7 @@ use super::reader::{self, Stream};
 use super::replication::{ReplicationConnection, System};
 use super::setup::{self, Prepared};
 use super::standby::Timings;
+use super::streaming::{GivenUp, Streaming};
 use super::watcher::{self, Watch};
 use super::{Options, PgCheckpoints, PgChunks, PgCopies, Tables, quote};
 use crate::checkpoint::Checkpoint;
@@ -19,8 +20,11 @@ use crate::model::{Class, Lsn, Reason, Row, TableName, TableSchema};
 use crate::source::{Ends, Ready, Source};
 use crate::status::SourceMeter;
 
-/// The highest pgoutput protocol that is asked for. Later ones stream transactions before they commit.
-const PROTOCOL: &str = "1";
+/// What pgoutput is asked for: whole transactions ...
+const WHOLE: &[(&str, &str)] = &[("proto_version", "1")];
+
+/// ... or large ones in parts, before they commit.
+const IN_PARTS: &[(&str, &str)] = &[("proto_version", "2"), ("streaming", "on")];
 
 /// The longest that the opening of a stream may take.
 const OPENING: Duration = Duration::from_secs(60);
@@ -53,6 +57,7 @@ pub struct Postgres {
     /// The connection that reads single rows, kept between uses.
     reader: Mutex<Option<SqlSession>>,
     streamed: AtomicBool,
+    given_up: GivenUp,
 }
 
 impl Postgres {
@@ -69,6 +74,7 @@ impl Postgres {
             prepared: SyncMutex::default(),
             reader: Mutex::default(),
             streamed: AtomicBool::new(false),
+            given_up: GivenUp::default(),
         }
     }
 
@@ -91,14 +97,36 @@ impl Postgres {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn open_stream(&self, from: Lsn) -> Result<(super::wire::Copying, Timings), Reason> {
+    /// Whether large transactions are asked for in parts, and where they are kept.
+    fn streaming(&self, from: Lsn) -> Option<Streaming> {
+        let spool = self.options.spool.as_ref()?;
+        if !self.given_up.is_past(from) {
+            tracing::warn!("large transactions come whole: the last time they could not be kept until they committed");
+            return None;
+        }
+        match Streaming::new(spool, self.given_up.clone(), self.meter.clone()) {
+            Ok(streaming) => Some(streaming),
+            Err(error) => {
+                let folder = spool.folder.display();
+                tracing::warn!(%folder, %error, "large transactions come whole: STREAM_SPOOL_FOLDER takes no file");
+                self.meter.spool_given_up();
+                None
+            }
+        }
+    }
+
+    async fn open_stream(
+        &self,
+        from: Lsn,
+        protocol: &[(&str, &str)],
+    ) -> Result<(super::wire::Copying, Timings), Reason> {
         let mut connection = ReplicationConnection::connect(&self.options.connect).await?;
         self.same_server(connection.system())?;
         let query = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
         let rows = connection.simple_query(query).await?;
         let milliseconds = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
         let publications = quote::identifier(&self.options.publication);
-        let asked = [("proto_version", PROTOCOL), ("publication_names", publications.as_str())];
+        let asked = [protocol, &[("publication_names", publications.as_str())]].concat();
         let copying = connection.start_replication(&self.options.slot, from, &asked).await?;
         Ok((copying, Timings::from_wal_sender_timeout(milliseconds.map(Duration::from_millis))))
     }
@@ -163,7 +191,9 @@ impl Source for Postgres {
             return Err(Reason::new("SOURCE_NOT_READY", Class::Bug, "", message, "report it"));
         };
         let session = connect_sql(&self.options.connect, "watcher").await?;
-        let opened = tokio::time::timeout(OPENING, self.open_stream(from)).await;
+        let streaming = self.streaming(from);
+        let protocol = if streaming.is_some() { IN_PARTS } else { WHOLE };
+        let opened = tokio::time::timeout(OPENING, self.open_stream(from, protocol)).await;
         let (copying, timings) = opened.unwrap_or_else(|_| Err(no_answer()))?;
         if self.streamed.swap(true, Relaxed) {
             self.meter.reconnected();
@@ -179,6 +209,7 @@ impl Source for Postgres {
             meter: self.meter.clone(),
             timings,
             shutdown_notice,
+            streaming,
         };
         tokio::select! {
             ended = reader::run(stream) => ended,

@@ -6,17 +6,21 @@
 //! hold values. Changes of tables that are not selected are left out. Not here: framing, and what the pipeline makes
 //! of a changed table.
 //!
-//! Written for protocol version 1 in text form, which is what the stream asks for: messages of streamed or prepared
-//! transactions and binary values are refused by name. Whether a TRUNCATE cascades or restarts sequences is left out,
+//! Written for text form, which is what the stream asks for, and for whole transactions: one that was streamed in parts is
+//! put aside until it commits (`in_progress`) and comes here then. Messages of prepared transactions and binary values are
+//! refused by name. Whether a TRUNCATE cascades or restarts sequences is left out,
 //! because the stream names every truncated table and the target has no sequences. Start at [`Decoder::decode`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::mem::take;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::in_progress::Aside;
 use super::tables::{KnownTable, Tables, WireType};
 use super::types::by_stream;
+use super::xids::Xids;
 use crate::model::{
     Change, Class, Column, ColumnType, Event, Lsn, OldRow, Reason, Row, RowBuilder, TableId, TableName, TableSchema,
     Value,
@@ -42,6 +46,12 @@ pub(super) enum EventError {
         message: &'static str,
         /// `inside of` or `outside of`.
         place: &'static str,
+    },
+    /// A later part, or the commit, of a streamed transaction of which nothing is here.
+    #[error("the server sent a part of transaction {xid} without what comes before it")]
+    Unkept {
+        /// Its id.
+        xid: u32,
     },
     /// A change of a table that the stream has not described.
     #[error("the server sent a change of relation {oid} without describing it first")]
@@ -102,6 +112,7 @@ impl From<EventError> for Reason {
             EventError::Unreadable(_)
             | EventError::Unasked { .. }
             | EventError::Misplaced { .. }
+            | EventError::Unkept { .. }
             | EventError::Undescribed { .. }
             | EventError::Columns { .. }
             | EventError::Binary { .. } => Reason::new(
@@ -126,9 +137,24 @@ pub(super) struct Decoder {
     /// The newest position told by `Commit` or `Idle`.
     told: Lsn,
     ignored: u64,
+    /// How many descriptions of tables came, those within transactions that were put aside included.
+    described: u64,
+    /// Which of these each table's newest is that was decoded.
+    newest: HashMap<u32, u64>,
+    replayed: Option<Replayed>,
 }
 
+/// A transaction that was put aside and is decoded now.
 #[derive(Debug)]
+struct Replayed {
+    rolled_back: Xids,
+    /// Which of the descriptions those in it are that are still to come.
+    relations: std::vec::IntoIter<u64>,
+    /// Newer descriptions than those in it: they hold again behind it, because the server sends none a second time.
+    newer: BTreeMap<u32, Relation>,
+}
+
+#[derive(Clone, Debug)]
 enum Relation {
     /// Not selected.
     Ignored,
@@ -136,7 +162,7 @@ enum Relation {
     Followed(Followed),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Followed {
     schema: Arc<TableSchema>,
     /// Where the last of the key columns ends, in columns.
@@ -161,7 +187,27 @@ impl Decoder {
             in_transaction: false,
             told: Lsn::INVALID,
             ignored: 0,
+            described: 0,
+            newest: HashMap::new(),
+            replayed: None,
         }
+    }
+
+    /// Whether an ordinary transaction is being received.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+
+    /// A description of a table was put aside with its transaction: which one it is.
+    pub(super) fn described_aside(&mut self) -> u64 {
+        self.described += 1;
+        self.described
+    }
+
+    /// What comes from now on, until its Commit, is a transaction that was put aside.
+    pub(super) fn replay(&mut self, aside: &mut Aside) {
+        let (rolled_back, relations) = (take(&mut aside.rolled_back), take(&mut aside.relations).into_iter());
+        self.replayed = Some(Replayed { rolled_back, relations, newer: BTreeMap::new() });
     }
 
     /// Changes left out so far because their table is not selected.
@@ -175,7 +221,11 @@ impl Decoder {
     /// [`EventError`]; the connection is then of no more use.
     #[inline]
     pub(super) fn decode(&mut self, frame: &Bytes, message: &[u8], events: &mut Vec<Event>) -> Result<(), EventError> {
-        let message = Message::decode(message, Context::default())?;
+        if self.replayed.as_mut().is_some_and(|replayed| replayed.leaves_out(message)) {
+            return Ok(());
+        }
+        let context = Context { in_stream: self.replayed.is_some(), parallel: false };
+        let message = Message::decode(message, context)?;
         let name = message.name();
         match message {
             Message::Insert { relation, new, .. } => {
@@ -206,6 +256,7 @@ impl Decoder {
                 self.inside(true, name)?;
                 self.in_transaction = false;
                 self.told = self.told.max(end_lsn);
+                self.end_replay(events);
                 events.push(Event::Commit { end_lsn });
             }
             seldom => self.seldom(&seldom, events)?,
@@ -226,6 +277,7 @@ impl Decoder {
             Message::Relation { oid, namespace, name, identity, ref columns, .. } => {
                 let schema = if namespace.is_empty() { "pg_catalog" } else { namespace };
                 let name = TableName { schema: schema.to_owned(), name: name.to_owned() };
+                self.describe(oid);
                 self.relation(oid, name, identity, columns, events)
             }
             Message::Type { oid, namespace, name, .. } => {
@@ -267,6 +319,38 @@ impl Decoder {
                 Ok(None)
             }
             None => Err(EventError::Undescribed { oid }),
+        }
+    }
+
+    /// Takes note of how new the description at hand is. One that was put aside may be older than what came of the table
+    /// since, for another transaction; that one is put by until the end of this.
+    fn describe(&mut self, oid: u32) {
+        let told = match &mut self.replayed {
+            Some(replayed) => replayed.relations.next(),
+            None => None,
+        };
+        let told = told.unwrap_or_else(|| self.described_aside());
+        let newest = self.newest.entry(oid).or_default();
+        if told >= *newest {
+            *newest = told;
+        }
+        let Some(replayed) = &mut self.replayed else { return };
+        if told >= *newest {
+            replayed.newer.remove(&oid);
+        } else if let Some(newer) = self.relations.get(&oid) {
+            replayed.newer.entry(oid).or_insert_with(|| newer.clone());
+        }
+    }
+
+    /// Behind a transaction that was put aside, the newest description of each table holds.
+    #[inline]
+    fn end_replay(&mut self, events: &mut Vec<Event>) {
+        for (oid, newer) in self.replayed.take().into_iter().flat_map(|replayed| replayed.newer) {
+            let replaced = self.relations.insert(oid, newer);
+            let now = self.relations.get(&oid).and_then(Relation::schema);
+            if let Some(schema) = now.filter(|now| replaced.as_ref().and_then(Relation::schema) != Some(now)) {
+                events.push(Event::Schema(schema.clone()));
+            }
         }
     }
 
@@ -313,6 +397,30 @@ impl Decoder {
     fn resolve(&self, oid: u32, typmod: i32) -> ColumnType {
         let named = self.types.get(&oid).map(|named| (named.schema.as_str(), named.name.as_str()));
         by_stream(oid, typmod, named)
+    }
+}
+
+impl Replayed {
+    /// Whether a message belongs to a subtransaction that was rolled back. Behind the tag stands its id.
+    fn leaves_out(&mut self, message: &[u8]) -> bool {
+        let [tag, id @ ..] = message else { return false };
+        let Some(id) = id.first_chunk().filter(|_| !self.rolled_back.is_empty() && !matches!(tag, b'B' | b'C')) else {
+            return false;
+        };
+        let left_out = self.rolled_back.contains(u32::from_be_bytes(*id));
+        if left_out && *tag == b'R' {
+            self.relations.next();
+        }
+        left_out
+    }
+}
+
+impl Relation {
+    fn schema(&self) -> Option<&Arc<TableSchema>> {
+        match self {
+            Relation::Followed(table) => Some(&table.schema),
+            Relation::Ignored => None,
+        }
     }
 }
 

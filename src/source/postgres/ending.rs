@@ -10,6 +10,9 @@ use super::framing::FramingError;
 use super::sqlstate::{self, Asked, ServerError};
 use crate::model::{Class, Reason};
 
+/// The code of the reason that the server cannot decode or send the next change.
+pub(super) const CANNOT_DECODE: &str = "SOURCE_CANNOT_DECODE";
+
 /// The server ended the stream with an ErrorResponse of this body. What only a running stream can meet is decided
 /// here: the server cannot decode or send what comes next, and could not at the next try either. The rest means what
 /// it means at the start of a stream.
@@ -19,7 +22,7 @@ pub(super) fn refused(body: &[u8], asked: &Asked<'_>) -> Reason {
         // A byte that the encoding does not have; a value too large to be sent (1 GiB as text); a broken page.
         // The text of the first two may quote a value, the code does not.
         "22021" | "22P05" | "54000" | "XX000" | "XX001" => Reason::new(
-            "SOURCE_CANNOT_DECODE",
+            CANNOT_DECODE,
             Class::Wait,
             "",
             format!("PostgreSQL cannot send the next change: SQLSTATE {}", error.code),
@@ -28,6 +31,17 @@ pub(super) fn refused(body: &[u8], asked: &Asked<'_>) -> Reason {
         ),
         _ => sqlstate::reason(&error, asked),
     }
+}
+
+/// The same for a stream that had asked for large transactions in parts: the server may well send them whole.
+pub(super) fn refused_in_parts(refused: &Reason) -> Reason {
+    Reason::new(
+        "SOURCE_CANNOT_STREAM",
+        Class::Retry,
+        "",
+        format!("{} while transactions are in progress; the stream is opened again without them", refused.message),
+        "Nothing is lost: large transactions come after they have committed, until this one has passed.",
+    )
 }
 
 /// The error in the body of an ErrorResponse; empty where it cannot be read.

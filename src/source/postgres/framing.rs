@@ -8,7 +8,7 @@
 const LENGTH_MAX: usize = (1 << 30) + (1 << 16);
 
 /// Tag and length.
-const HEADER: usize = 5;
+pub(super) const HEADER: usize = 5;
 
 /// The bytes cannot be cut into messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,15 @@ pub(super) struct Found {
 /// # Errors
 /// [`FramingError`] for an impossible length.
 pub(super) fn find(bytes: &[u8], bytes_max: usize) -> Result<Found, FramingError> {
+    find_to(bytes, bytes_max, |_| false)
+}
+
+/// The same, and none behind the first that `ends`.
+///
+/// # Errors
+/// [`FramingError`] for an impossible length.
+#[inline]
+pub(super) fn find_to(bytes: &[u8], bytes_max: usize, ends: impl Fn(&[u8]) -> bool) -> Result<Found, FramingError> {
     let mut found = Found::default();
     loop {
         let size = match size(&bytes[found.bytes..]) {
@@ -50,8 +59,12 @@ pub(super) fn find(bytes: &[u8], bytes_max: usize) -> Result<Found, FramingError
         if end > bytes_max && found.messages > 0 {
             break;
         }
+        let last = ends(&bytes[found.bytes..end]);
         found.bytes = end;
         found.messages += 1;
+        if last {
+            break;
+        }
     }
     Ok(found)
 }

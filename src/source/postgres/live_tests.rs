@@ -67,6 +67,7 @@ impl Lab {
             checkpoint_schema: "sluicegate".into(),
             copying: false,
             slot_create_timeout: LONG,
+            spool: None,
         };
         let open = async |options: &ConnectOptions| connect_sql(options, "test").await.unwrap().0;
         Lab {

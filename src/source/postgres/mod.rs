@@ -25,6 +25,7 @@ mod equality;
 mod fetch;
 mod framing;
 mod gulp;
+mod in_progress;
 mod locked;
 mod login;
 mod low_water;
@@ -35,14 +36,17 @@ mod publication;
 mod quote;
 mod reader;
 mod relay;
+mod replay;
 mod replication;
 mod resume;
 mod same_server;
 mod selection;
 mod setup;
 mod slot;
+mod spool;
 mod sqlstate;
 mod standby;
+mod streaming;
 mod survey;
 mod tables;
 mod tls;
@@ -51,6 +55,7 @@ mod types;
 mod wal_position;
 mod watcher;
 mod wire;
+mod xids;
 
 #[cfg(test)]
 mod live_by_key_tests;
@@ -69,6 +74,7 @@ pub use contents::Contents;
 pub use copies::PgCopies;
 pub use database::Postgres;
 pub use pattern::{PatternError, TablePattern};
+pub use streaming::SpoolOptions;
 pub use types::type_names;
 
 /// What the source needs to know.
@@ -92,6 +98,8 @@ pub struct Options {
     pub copying: bool,
     /// How long slot creation may wait for running transactions.
     pub slot_create_timeout: Duration,
+    /// Where large transactions are kept until they commit, if the server is to send them before.
+    pub spool: Option<SpoolOptions>,
 }
 
 /// What setup does about replica identities.

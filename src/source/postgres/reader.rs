@@ -3,7 +3,8 @@
 //! In: an open connection, and what may be confirmed. Out: [`Block`]s of events, the first of which is
 //! [`Event::Resumed`]. Always: memory for a block is taken from the budget before its messages are decoded; what the
 //! budget, the pipeline or a pause holds up, holds up reading alone: updates go out, a stop and the server's shutdown
-//! are heeded. Not here: the decisions (`core`), the meaning of messages (`decode`), opening the connection.
+//! are heeded; a transaction that came in parts before it committed goes the same way once it has, and the socket waits
+//! meanwhile (`streaming`). Not here: the decisions (`core`), the meaning of messages (`decode`), opening the connection.
 //! Start at [`run`]; [`Reader::wait`] has the only `select!`.
 
 use std::future::{Future, pending, poll_fn};
@@ -25,6 +26,7 @@ use super::framing::{self, Found};
 use super::gulp::{Gulp, Moved, Outbox, poll_move};
 use super::sqlstate::Asked;
 use super::standby::{Timings, Update};
+use super::streaming::{self, Streaming};
 use super::wire::{Copying, Socket};
 use super::{low_water, pace};
 use crate::model::{Block, Event, Lsn, Permit, Reason};
@@ -79,6 +81,8 @@ pub(super) struct Stream {
     pub(super) timings: Timings,
     /// Turns true when the server wants to stop: the connection is dropped at once.
     pub(super) shutdown_notice: watch::Receiver<bool>,
+    /// Set if transactions in progress were asked for.
+    pub(super) streaming: Option<Streaming>,
 }
 
 /// Streams until told to stop.
@@ -106,7 +110,16 @@ impl Connected {
 impl Drop for Connected {
     fn drop(&mut self) {
         self.0.connected(false);
+        self.0.spooled(0);
     }
+}
+
+/// What the disk has done.
+enum Disk {
+    /// What was decoded may go on: what it held of transactions in progress is written.
+    Written(io::Result<()>, Decoded),
+    /// More of the transaction that is replayed was read.
+    Filled(io::Result<BytesMut>),
 }
 
 struct Reader {
@@ -122,6 +135,8 @@ struct Reader {
     /// Decoded, not handed on yet.
     block: Option<Block>,
     decoded: Option<Decoded>,
+    streaming: Option<Streaming>,
+    disk: Option<Granted<Disk>>,
     memory: Option<Granted<Permit>>,
     room: Option<Granted<Option<OwnedPermit<Block>>>>,
     ends: Ends,
@@ -131,7 +146,8 @@ struct Reader {
 
 impl Reader {
     fn new(stream: Stream) -> Self {
-        let Stream { copying, start, slot, publication, decoder, ends, meter, timings, shutdown_notice } = stream;
+        let Stream { copying, start, slot, publication, decoder, ends, meter, timings, shutdown_notice, streaming } =
+            stream;
         let Copying { socket, buffer } = copying;
         let gulp_max = (ends.budget.total() / GULP_SHARE).clamp(GULP_MIN, GULP_MAX);
         let core = Core::new(start, timings, gulp_max, prepare(&socket), Instant::now());
@@ -146,6 +162,8 @@ impl Reader {
             decoder,
             block: ends.budget.try_take(0).map(|permit| resumed(start, permit)),
             decoded: None,
+            streaming,
+            disk: None,
             memory: None,
             room: None,
             ends,
@@ -181,8 +199,10 @@ impl Reader {
             return Wake::Decoded(decoded);
         }
         if self.core.wants_look() {
-            return framing::find(&self.buffer, self.core.gulp_max())
-                .map_or_else(|error| Wake::Ended(error.into()), Wake::Looked);
+            return self.look().map_or_else(|error| Wake::Ended(error.into()), Wake::Looked);
+        }
+        if self.core.wants_fill() && self.disk.is_none() {
+            self.fill();
         }
         let Ends { confirm, paused, stop, .. } = &mut self.ends;
         let wanted = self.core.wants_bytes();
@@ -198,6 +218,7 @@ impl Reader {
             () = sleep_until(self.core.deadline(Instant::now())) => Wake::Time,
             paused = changed(paused) => Wake::Paused(paused),
             memory = granted(&mut self.memory) => Wake::Memory(memory),
+            done = granted(&mut self.disk) => proceed(self.streaming.as_mut(), done),
             room = granted(&mut self.room) => room.map_or_else(|| Wake::Ended(ending::unwanted()), Wake::Room),
             moved = poll_fn(|cx| poll_move(&mut self.socket, &mut self.outbox, gulp.as_mut(), cx)) => match moved {
                 Moved::Read(bytes) => Wake::Read(bytes),
@@ -219,9 +240,10 @@ impl Reader {
                 self.memory = Some(Box::pin(async move { budget.take(bytes).await }));
             }
             Action::Grow(bytes) => {
+                let input = input(&mut self.streaming, &mut self.buffer);
                 let mut grown = BytesMut::with_capacity(bytes);
-                grown.extend_from_slice(&self.buffer);
-                self.buffer = grown;
+                grown.extend_from_slice(input);
+                *input = grown;
             }
             Action::Decode(found, memory) => self.decode(found, memory),
             Action::AskRoom => self.ask_room(),
@@ -256,25 +278,59 @@ impl Reader {
     }
 
     fn decode(&mut self, found: Found, permit: Permit) {
-        let frame = take_frame(&mut self.buffer, found.bytes, self.core.gulp_max());
+        let input = input(&mut self.streaming, &mut self.buffer);
+        let frame = take_frame(input, found.bytes, self.core.gulp_max());
         let mut events = Vec::with_capacity(found.messages);
         let mut decoded = Decoded::default();
         for (tag, body) in framing::messages(&frame) {
             let read = match tag {
-                b'd' => copy_data(&mut self.decoder, &frame, body, &mut events, &mut decoded),
+                b'd' => {
+                    let to = (&mut self.decoder, self.streaming.as_mut());
+                    copy_data(to, &frame, body, &mut events, &mut decoded)
+                }
                 _ => self.beside(tag, body),
             };
             if let Err(reason) = read {
-                decoded.ended = Some(reason);
+                decoded.ended = Some(match &mut self.streaming {
+                    Some(streaming) => streaming.ended(reason),
+                    None => reason,
+                });
                 break;
             }
         }
         self.meter.received(0, decoded.reached);
         decoded.events = !events.is_empty();
+        let mut permit = Some(permit);
         if decoded.events {
-            self.block = Some(Block { events, permit, bytes: frame.len() });
+            self.block = permit.take().map(|permit| Block { events, permit, bytes: frame.len() });
         }
-        self.decoded = Some(decoded);
+        let writes = self.streaming.as_mut().map(|streaming| streaming.read(&frame, &mut self.decoder));
+        decoded.replaying = self.streaming.as_ref().is_some_and(Streaming::replaying);
+        match writes {
+            Some(writes) if !writes.is_empty() => {
+                self.disk = Some(Box::pin(async move {
+                    let written = streaming::write(writes).await;
+                    drop(permit);
+                    Disk::Written(written, decoded)
+                }));
+            }
+            _ => self.decoded = Some(decoded),
+        }
+    }
+
+    fn look(&self) -> Result<Found, framing::FramingError> {
+        let most = self.core.gulp_max();
+        match &self.streaming {
+            Some(streaming) => streaming.look(&self.buffer, most),
+            None => framing::find(&self.buffer, most),
+        }
+    }
+
+    fn fill(&mut self) {
+        let most = self.core.gulp_max();
+        if let Some(read) = self.streaming.as_mut().and_then(|streaming| streaming.fill(most)) {
+            self.disk = Some(Box::pin(async move { Disk::Filled(read.await) }));
+        }
     }
 
     /// Reads a message that is not CopyData. Tags: PostgreSQL 18 documentation, 54.7 "Message Formats".
@@ -357,10 +413,29 @@ fn resumed(at: Lsn, permit: Permit) -> Block {
     Block { events: vec![Event::Resumed { at }], permit, bytes: 0 }
 }
 
+/// Goes on once the disk has done something.
+fn proceed<M, R>(streaming: Option<&mut Streaming>, disk: Disk) -> Wake<M, R> {
+    let Some(streaming) = streaming else { return Wake::Filled };
+    let done = match disk {
+        Disk::Written(Ok(()), decoded) => Ok(Wake::Decoded(decoded)),
+        Disk::Written(Err(error), _) => Err(streaming.unusable(error)),
+        Disk::Filled(read) => streaming.filled(read).map(|()| Wake::Filled),
+    };
+    done.unwrap_or_else(Wake::Ended)
+}
+
+/// What is decoded: see [`Streaming::input`].
+fn input<'a>(streaming: &'a mut Option<Streaming>, socket: &'a mut BytesMut) -> &'a mut BytesMut {
+    match streaming {
+        Some(streaming) => streaming.input(socket),
+        None => socket,
+    }
+}
+
 /// Reads one payload of CopyData.
 #[inline]
 fn copy_data(
-    decoder: &mut Decoder,
+    (decoder, streaming): (&mut Decoder, Option<&mut Streaming>),
     frame: &Bytes,
     payload: &[u8],
     events: &mut Vec<Event>,
@@ -370,12 +445,19 @@ fn copy_data(
         Ok(Envelope::Data { start, message, .. }) => {
             decoded.reached = decoded.reached.max(start);
             decoded.changes = true;
+            if let Some(streaming) = streaming
+                && streaming.takes((frame, payload), (start, message), decoder)?
+            {
+                return Ok(());
+            }
             Ok(decoder.decode(frame, message, events)?)
         }
         Ok(Envelope::Keepalive { wal_end, reply, .. }) => {
             decoded.reached = decoded.reached.max(wal_end);
             decoded.asked += u32::from(reply);
-            decoder.keepalive(wal_end, events);
+            if !streaming.is_some_and(|streaming| streaming.is_open()) {
+                decoder.keepalive(wal_end, events);
+            }
             Ok(())
         }
         Err(error) => Err(ending::unreadable(error.to_string())),

@@ -45,7 +45,7 @@ async fn drain_one(plan: &Plan, cluster: &Cluster, workload: &Workload) -> Resul
     let start = Instant::now();
     let mut backlog = Backlog::make(cluster, &workload.changes(rows)).await?;
     println!("   made in {:.1} s", start.elapsed().as_secs_f64());
-    let mut drains = Drains::new(plan, cluster);
+    let mut drains = Drains::new(plan, cluster, workload.settings());
     let tcp = drains.pairs(&mut backlog, Transport::Tcp, plan.pairs).await?;
     let unix = drains.pairs(&mut backlog, Transport::Unix, plan.unix_pairs).await?;
     let (name, title) = (workload.name.to_owned(), workload.title.to_owned());
@@ -58,13 +58,20 @@ async fn drain_one(plan: &Plan, cluster: &Cluster, workload: &Workload) -> Resul
 pub(crate) struct Drains<'a> {
     plan: &'a Plan,
     cluster: &'a Cluster,
+    /// What the workload sets beside the usual.
+    settings: &'static [(&'static str, &'static str)],
     /// What the server sent in one drain.
     pub(crate) bytes: u64,
 }
 
 impl<'a> Drains<'a> {
-    pub(crate) fn new(plan: &'a Plan, cluster: &'a Cluster) -> Drains<'a> {
-        Drains { plan, cluster, bytes: 0 }
+    /// With these settings of the sidecar beside the usual.
+    pub(crate) fn new(
+        plan: &'a Plan,
+        cluster: &'a Cluster,
+        settings: &'static [(&'static str, &'static str)],
+    ) -> Drains<'a> {
+        Drains { plan, cluster, settings, bytes: 0 }
     }
 
     /// Drains it so many times by each reader.
@@ -142,6 +149,10 @@ impl<'a> Drains<'a> {
             ("FLUSH_INTERVAL_MS", "20".to_owned()),
             ("CHECKPOINT_INTERVAL", "50ms".to_owned()),
         ];
+        // Where large transactions are kept is a folder of ours, if they are.
+        let spool = ("STREAM_SPOOL_FOLDER", folder.path().display().to_string());
+        let own = self.settings.iter().map(|(name, value)| (*name, (*value).to_owned())).chain([spool]);
+        let environment: Vec<_> = environment.into_iter().chain(own).collect();
         let environment = self.plan.environment(&environment);
         let log: PathBuf = folder.path().join("sluicegate.log");
         let mut sidecar = Sidecar::start(&self.plan.sluicegate, &environment, &log)?;

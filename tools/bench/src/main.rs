@@ -46,8 +46,8 @@ struct Arguments {
     /// Sections to run; all if left out.
     #[arg(long, visible_alias = "only", value_enum, value_delimiter = ',')]
     sections: Vec<Section>,
-    /// Workloads to drain and tables to copy (a and c), by name (a, b, bf, c, d); all if left out.
-    #[arg(long, value_delimiter = ',', value_parser = ["a", "b", "bf", "c", "d"])]
+    /// Workloads to drain and tables to copy (a and c), by name (a, b, bf, c, d, ds); all if left out.
+    #[arg(long, value_delimiter = ',', value_parser = ["a", "b", "bf", "c", "d", "ds"])]
     workloads: Vec<String>,
     /// Paired runs over TCP.
     #[arg(long)]

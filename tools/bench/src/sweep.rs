@@ -75,7 +75,7 @@ async fn point(plan: &Plan, cluster: &Cluster, axis: &Axis, value: u64) -> Resul
     let start = Instant::now();
     let mut backlog = Backlog::make(cluster, &changes).await?;
     println!("   made in {:.1} s", start.elapsed().as_secs_f64());
-    let mut drains = Drains::new(plan, cluster);
+    let mut drains = Drains::new(plan, cluster, &[]);
     let tcp = drains.pairs(&mut backlog, Transport::Tcp, plan.sweep_pairs).await?;
     let result = PointResult { value, rows: backlog.rows, bytes: drains.bytes, tcp };
     backlog.forget().await?;

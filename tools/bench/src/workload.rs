@@ -21,11 +21,11 @@ enum Kind {
     NarrowInserts,
     Updates { full_identity: bool },
     WideInserts,
-    Giant,
+    Giant { in_parts: bool },
 }
 
 /// All of them.
-pub(crate) const WORKLOADS: [Workload; 5] = [
+pub(crate) const WORKLOADS: [Workload; 6] = [
     Workload {
         name: "a",
         title: "narrow inserts, 1,000 rows a transaction",
@@ -59,7 +59,14 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
         title: "narrow inserts, one transaction",
         rows_full: 2_000_000,
         rows_quick: 600_000,
-        kind: Kind::Giant,
+        kind: Kind::Giant { in_parts: false },
+    },
+    Workload {
+        name: "ds",
+        title: "the same, STREAM_LARGE_TRANSACTIONS",
+        rows_full: 2_000_000,
+        rows_quick: 600_000,
+        kind: Kind::Giant { in_parts: true },
     },
 ];
 
@@ -108,7 +115,7 @@ impl Workload {
     /// Makes the empty table, and the rows that were there before.
     pub(crate) fn setup(&self) -> Vec<String> {
         match self.kind {
-            Kind::NarrowInserts | Kind::Giant => vec![NARROW.to_owned()],
+            Kind::NarrowInserts | Kind::Giant { .. } => vec![NARROW.to_owned()],
             Kind::WideInserts => vec![WIDE.to_owned()],
             Kind::Updates { full_identity } => {
                 let fill =
@@ -130,7 +137,9 @@ impl Workload {
         match self.kind {
             Kind::NarrowInserts => vec![inserts(NARROW_ROW)],
             Kind::WideInserts => vec![inserts(WIDE_ROW)],
-            Kind::Giant => vec![format!("INSERT INTO public.t SELECT {NARROW_ROW} FROM generate_series(1, {rows}) i")],
+            Kind::Giant { .. } => {
+                vec![format!("INSERT INTO public.t SELECT {NARROW_ROW} FROM generate_series(1, {rows}) i")]
+            }
             // Two sessions on disjoint halves, because one is slow.
             Kind::Updates { .. } => [0, 1].map(|half| Workload::updates(half, rows.div_ceil(2), rows / 2)).into(),
         }
@@ -143,6 +152,14 @@ impl Workload {
         format!(
             "DO $$ BEGIN FOR i IN 1..{rows} LOOP UPDATE public.t SET b = i WHERE a = {key}; COMMIT; END LOOP; END $$"
         )
+    }
+
+    /// What the sidecar is set to beside the usual.
+    pub(crate) fn settings(&self) -> &'static [(&'static str, &'static str)] {
+        match self.kind {
+            Kind::Giant { in_parts: true } => &[("STREAM_LARGE_TRANSACTIONS", "true")],
+            _ => &[],
+        }
     }
 
     /// One more row, in a transaction of its own: the end.

@@ -30,7 +30,7 @@ fn found(bytes: usize, messages: usize, partial: Option<usize>) -> Wake<(), ()> 
 
 fn decoded(events: bool, asked: u32, ended: bool) -> Wake<(), ()> {
     let ended = ended.then(ending::copy_done);
-    Wake::Decoded(Decoded { events, reached: Lsn(5), changes: false, asked, ended })
+    Wake::Decoded(Decoded { events, reached: Lsn(5), changes: false, asked, ended, replaying: false })
 }
 
 /// Runs the steps from where the first block, `Resumed`, waits for room; whether it reads in the end.
@@ -86,6 +86,41 @@ fn bytes_become_blocks_only_with_memory_and_room() {
         ],
     );
     assert!(reads);
+}
+
+#[test]
+fn a_replay_waits_for_what_bytes_from_the_socket_wait_for() {
+    let now = Instant::now();
+    let mut core: Core<()> = Core::new(Lsn(10), Timings::from_wal_sender_timeout(None), 1000, true, now);
+    let replaying = |events, replaying| Wake::Decoded(Decoded { events, replaying, ..Decoded::default() });
+    // What happens, what is done, and whether it reads: from the socket, from the transaction that was put aside.
+    let steps: Vec<(Wake<(), ()>, &str, (bool, bool))> = vec![
+        (Wake::Room(()), "send", (false, false)),
+        (found(0, 0, None), "", (true, false)),
+        (Wake::Read(20), "", (false, false)),
+        (found(20, 1, None), "ask", (false, false)),
+        (Wake::Memory(()), "decode 20", (false, false)),
+        (replaying(false, true), "", (false, false)),
+        (found(0, 0, None), "", (false, true)),
+        (Wake::Paused(true), "", (false, false)),
+        (Wake::Paused(false), "", (false, true)),
+        (Wake::Filled, "", (false, false)),
+        (found(900, 9, None), "ask", (false, false)),
+        (Wake::Memory(()), "decode 900", (false, false)),
+        (replaying(true, true), "ask room", (false, false)),
+        (Wake::Room(()), "send", (false, false)),
+        (found(0, 0, Some(5000)), "ask", (false, false)),
+        (Wake::Memory(()), "grow 5000", (false, true)),
+        (Wake::Filled, "", (false, false)),
+        (found(5000, 1, None), "decode 5000", (false, false)),
+        (replaying(true, false), "ask room", (false, false)),
+        (Wake::Room(()), "send", (false, false)),
+        (found(0, 0, None), "", (true, false)),
+    ];
+    for (at, (wake, want, reads)) in steps.into_iter().enumerate() {
+        let actions: Vec<String> = core.decide(wake, now).iter().map(short).collect();
+        assert_eq!((actions.join(", ").as_str(), (core.wants_bytes(), core.wants_fill())), (want, reads), "step {at}");
+    }
 }
 
 #[test]

@@ -8,11 +8,14 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::super::streaming::{GivenUp, SpoolOptions};
 use super::super::tables::{Identity, KnownTable, Tables, WireType};
 use super::*;
 use crate::model::{Budget, Column, ColumnType, TableId, TableName, TableSchema, Value};
 use crate::pgoutput::{Message, Reader as Fields, RelationColumn, ReplicaIdentity, encode};
 use crate::status::Status;
+
+mod streamed;
 
 const MIB: usize = 1 << 20;
 
@@ -29,6 +32,9 @@ struct Rig<S> {
     stop: watch::Sender<bool>,
     notice: watch::Sender<bool>,
     status: Status,
+    given_up: GivenUp,
+    /// Where transactions in progress are kept.
+    folder: Option<tempfile::TempDir>,
     task: JoinHandle<Result<(), Reason>>,
     events: Vec<String>,
     unread: BytesMut,
@@ -42,6 +48,8 @@ struct Setting {
     blocks: usize,
     paused: bool,
     timings: Timings,
+    /// Most bytes of transactions in progress, if they are asked for.
+    spool: Option<u64>,
 }
 
 impl Default for Setting {
@@ -53,6 +61,7 @@ impl Default for Setting {
             blocks: 64,
             paused: false,
             timings: Timings::from_wal_sender_timeout(None),
+            spool: None,
         }
     }
 }
@@ -101,6 +110,12 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Rig<S> {
         let (stop, stops) = watch::channel(false);
         let (notice, shutdown_notice) = watch::channel(false);
         let ends = Ends { blocks: sender, budget: budget.clone(), confirm: confirms, paused: pauses, stop: stops };
+        let given_up = GivenUp::default();
+        let folder = setting.spool.map(|_| tempfile::tempdir().unwrap());
+        let streaming = folder.as_ref().zip(setting.spool).map(|(folder, bytes_max)| {
+            let options = SpoolOptions { folder: folder.path().to_owned(), bytes_max };
+            Streaming::new(&options, given_up.clone(), meters.source.clone()).unwrap()
+        });
         let stream = Stream {
             copying,
             start: setting.start,
@@ -111,10 +126,11 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Rig<S> {
             meter: meters.source,
             timings: setting.timings,
             shutdown_notice,
+            streaming,
         };
         let task = tokio::spawn(run(stream));
         let (events, unread) = (Vec::new(), BytesMut::new());
-        Rig { server, blocks, budget, confirm, paused, stop, notice, status, task, events, unread }
+        Rig { server, blocks, budget, confirm, paused, stop, notice, status, given_up, folder, task, events, unread }
     }
 
     async fn send(&mut self, bytes: &[u8]) {
