@@ -362,6 +362,8 @@ async fn a_commit_that_waits_for_a_standby_is_told_but_not_seen() {
         Copy::on(cluster.clone(), "waiting", "public.t", "CREATE TABLE public.t (id int PRIMARY KEY, v text)").await;
     let lab = &copy.lab;
     let writer = Arc::new(super::client::connect_sql(&lab.options.connect, "writer").await.unwrap().0);
+    // As a user's, not as ours.
+    writer.batch_execute("SET synchronous_commit = on").await.unwrap();
     lab.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
     lab.sql("SELECT pg_reload_conf()").await;
     // The checkpointer puts the setting in force some time after it was told to; commits before that do not wait.
