@@ -12,7 +12,8 @@ use super::core::{Item, Job, Report, What};
 use super::rope::Rope;
 use crate::model::{Change, Lsn, Permit, TableSchema};
 
-/// Most entries and bytes of rows that are put together, as a flush unit's are bounded by default.
+/// Most entries and bytes of rows that are put together, as a flush unit's are bounded by default; of bytes no more than
+/// the setting allows.
 const ENTRIES_MAX: usize = 500_000;
 const BYTES_MAX: usize = 16 << 20;
 
@@ -31,7 +32,7 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(job: Job) -> Batch {
-        let Job { unit, schema, items, through, permits } = job;
+        let Job { unit, schema, items, through, permits, .. } = job;
         Batch { schema, items, permits: vec![permits], units: vec![(unit, through)], bytes: None }
     }
 
@@ -39,7 +40,8 @@ impl Batch {
     pub(super) fn add(&mut self, job: Job) -> Result<(), Job> {
         let bytes = *self.bytes.get_or_insert_with(|| size(&self.items)) + size(&job.items);
         let entries = self.items.len() + job.items.len();
-        if !Arc::ptr_eq(&self.schema, &job.schema) || entries > ENTRIES_MAX || bytes > BYTES_MAX {
+        let bytes_max = usize::try_from(job.bytes_max).unwrap_or(BYTES_MAX).min(BYTES_MAX);
+        if !Arc::ptr_eq(&self.schema, &job.schema) || entries > ENTRIES_MAX || bytes > bytes_max {
             return Err(job);
         }
         self.bytes = Some(bytes);
@@ -186,16 +188,17 @@ mod tests {
             .chain((40..45).flat_map(|n| insert(n, 3, 1)))
             .collect();
         let cases = [
-            ("small parts", small(30), vec![1, 9]),
-            ("large ones, as far as they may", large(30), vec![1, 3, 3, 3]),
-            ("none beyond a change of the columns", altered, vec![1, 9, 5]),
+            ("small parts", 1 << 40, small(30), vec![1, 9]),
+            ("large ones, as far as they may", 1 << 40, large(30), vec![1, 3, 3, 3]),
+            ("and as far as the setting allows", 11 << 20, large(30), vec![1, 2, 2, 2, 2, 1]),
+            ("none beyond a change of the columns", 1 << 40, altered, vec![1, 9, 5]),
         ];
-        for (name, events, want) in cases {
+        for (name, flush_bytes, events, want) in cases {
             let sink = Arc::new(Slow { permits: Semaphore::new(0), sizes: Mutex::default() });
             let budget = Budget::new(256 * MIB);
             let (status, meters) = Status::new("p", "s", "p", budget.clone());
             // A unit for each transaction.
-            let options = Options { flush_rows: 1, flush_bytes: 1 << 40, flush_interval: Duration::from_secs(1) };
+            let options = Options { flush_rows: 1, flush_bytes, flush_interval: Duration::from_secs(1) };
             let pipeline =
                 Pipeline::start(options, sink.clone(), Arc::new(NothingMissing), budget.clone(), meters.pipeline);
             let (sender, blocks) = mpsc::channel(4);

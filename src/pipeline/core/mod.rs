@@ -427,7 +427,8 @@ impl Core {
         let permits: Arc<[Arc<Permit>]> = closed.blocks.into_iter().map(|(permit, _)| permit).collect();
         actions.extend(parts.into_iter().enumerate().map(|(at, (schema, items))| {
             let through = if last[&schema.id] == at { mark.commit_lsn } else { Lsn::INVALID };
-            Action::Dispatch(Job { unit, schema, items, through, permits: permits.clone() })
+            let bytes_max = self.options.flush_bytes;
+            Action::Dispatch(Job { unit, schema, items, through, bytes_max, permits: permits.clone() })
         }));
         let told = stores.into_iter().map(|(token, table, keys)| CopyEvent::Wanted { table, keys, token });
         actions.extend(told.map(Action::Tell));

@@ -66,6 +66,8 @@ pub(in crate::pipeline) struct Job {
     pub(in crate::pipeline) items: Rope<Item>,
     /// Commit position of the newest transaction that the table has wholly with this part; invalid if there is none.
     pub(in crate::pipeline) through: Lsn,
+    /// Most bytes of rows that are to go in one load, unless a unit is larger.
+    pub(in crate::pipeline) bytes_max: u64,
     /// The budget's share of the rows, given back with the last part.
     pub(in crate::pipeline) permits: Arc<[Arc<Permit>]>,
 }

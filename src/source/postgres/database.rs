@@ -104,7 +104,7 @@ impl Postgres {
             tracing::warn!("large transactions come whole: the last time they could not be kept until they committed");
             return None;
         }
-        match Streaming::new(spool, self.given_up.clone(), self.meter.clone()) {
+        match Streaming::new(spool, from, self.given_up.clone(), self.meter.clone()) {
             Ok(streaming) => Some(streaming),
             Err(error) => {
                 let folder = spool.folder.display();

@@ -455,7 +455,11 @@ fn copy_data(
         Ok(Envelope::Keepalive { wal_end, reply, .. }) => {
             decoded.reached = decoded.reached.max(wal_end);
             decoded.asked += u32::from(reply);
-            if !streaming.is_some_and(|streaming| streaming.is_open()) {
+            let within_a_part = streaming.is_some_and(|streaming| {
+                streaming.heard(wal_end);
+                streaming.is_open()
+            });
+            if !within_a_part {
                 decoder.keepalive(wal_end, events);
             }
             Ok(())

@@ -39,7 +39,8 @@ pub(super) struct GivenUp(Arc<AtomicU64>);
 
 impl GivenUp {
     /// Whether a stream from this position may ask for them again: what could not be kept has most likely passed. If it
-    /// has not, it is given up once more.
+    /// has not, it is given up once more, and the stream after that comes whole. The next stream after one that was given
+    /// up never may.
     pub(super) fn is_past(&self, from: Lsn) -> bool {
         let at = self.0.load(Relaxed);
         at == 0 || from.0 > at
@@ -56,7 +57,7 @@ pub(super) struct Streaming {
     in_progress: InProgress,
     given_up: GivenUp,
     meter: SourceMeter,
-    /// The newest position received.
+    /// The newest position told, or that the stream started from: no later stream starts behind it before more is told.
     reached: Lsn,
     /// The frame at hand ends with its commit.
     committed: Option<Committed>,
@@ -64,14 +65,14 @@ pub(super) struct Streaming {
 }
 
 impl Streaming {
-    /// For a new connection.
+    /// For a new connection, whose stream starts at `start`.
     ///
     /// # Errors
     /// Why nothing can be kept in the folder; then the stream is to be opened without.
-    pub(super) fn new(options: &SpoolOptions, given_up: GivenUp, meter: SourceMeter) -> io::Result<Self> {
+    pub(super) fn new(options: &SpoolOptions, start: Lsn, given_up: GivenUp, meter: SourceMeter) -> io::Result<Self> {
         spool::probe(&options.folder)?;
         let in_progress = InProgress::new(&options.folder, options.bytes_max);
-        Ok(Streaming { in_progress, given_up, meter, reached: Lsn::INVALID, committed: None, replay: None })
+        Ok(Streaming { in_progress, given_up, meter, reached: start, committed: None, replay: None })
     }
 
     /// Whether a transaction that was put aside is replayed.
@@ -87,6 +88,11 @@ impl Streaming {
     /// What is decoded: the transaction that is replayed, or what came from the socket.
     pub(super) fn input<'a>(&'a mut self, socket: &'a mut BytesMut) -> &'a mut BytesMut {
         self.replay.as_mut().map_or(socket, |replay| &mut replay.buffer)
+    }
+
+    /// A keepalive told that everything that has committed before this position was sent.
+    pub(super) fn heard(&mut self, wal_end: Lsn) {
+        self.reached = self.reached.max(wal_end);
     }
 
     /// Looks for whole messages in it.

@@ -43,7 +43,7 @@ struct Arguments {
     /// Smaller backlogs and fewer runs.
     #[arg(long)]
     quick: bool,
-    /// Sections to run; all if left out.
+    /// Sections to run; if left out all that fit into the time.
     #[arg(long, visible_alias = "only", value_enum, value_delimiter = ',')]
     sections: Vec<Section>,
     /// Workloads to drain and tables to copy (a and c), by name (a, b, bf, c, d, ds); all if left out.
@@ -98,9 +98,9 @@ enum Section {
     Snapshot,
     /// How the cost of draining grows with the work; not part of a quick run.
     Sweep,
-    /// Memory under what asks for much of it.
+    /// Memory under what asks for much of it; not part of a quick run.
     Memory,
-    /// What many idle sidecars cost.
+    /// What many idle sidecars cost; not part of a quick run.
     Fleet,
 }
 
@@ -239,7 +239,12 @@ async fn measure(arguments: &Arguments) -> Result<Results, Failure> {
         fleet: None,
     };
     println!("{}", results.machine);
-    let wanted = |section| arguments.sections.is_empty() || arguments.sections.contains(&section);
+    // Some take too long for a quick run, unless they are asked for.
+    let in_quick = |section| matches!(section, Section::Drain | Section::Latency | Section::Snapshot);
+    let wanted = |section| match arguments.sections.is_empty() {
+        true => !plan.quick || in_quick(section),
+        false => arguments.sections.contains(&section),
+    };
     if wanted(Section::Drain) {
         results.drain = drain::run(&plan, &cluster).await?;
     }
@@ -249,8 +254,7 @@ async fn measure(arguments: &Arguments) -> Result<Results, Failure> {
     if wanted(Section::Snapshot) {
         results.snapshot = snapshot::run(&plan, &cluster).await?;
     }
-    // Too long for a quick run, unless asked for.
-    if wanted(Section::Sweep) && (!plan.quick || !arguments.sections.is_empty()) {
+    if wanted(Section::Sweep) {
         results.sweep = sweep::run(&plan, &cluster).await?;
     }
     if wanted(Section::Memory) {

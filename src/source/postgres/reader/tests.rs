@@ -114,7 +114,7 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Rig<S> {
         let folder = setting.spool.map(|_| tempfile::tempdir().unwrap());
         let streaming = folder.as_ref().zip(setting.spool).map(|(folder, bytes_max)| {
             let options = SpoolOptions { folder: folder.path().to_owned(), bytes_max };
-            Streaming::new(&options, given_up.clone(), meters.source.clone()).unwrap()
+            Streaming::new(&options, setting.start, given_up.clone(), meters.source.clone()).unwrap()
         });
         let stream = Stream {
             copying,

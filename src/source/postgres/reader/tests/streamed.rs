@@ -410,6 +410,33 @@ async fn what_cannot_be_kept_ends_the_stream_and_is_noted() {
     }
 }
 
+/// What is sent for a position before the start, and where keepalives have moved it since, are no reason to ask again.
+#[tokio::test]
+async fn the_stream_after_one_that_was_given_up_is_whole_wherever_it_starts() {
+    let part = || {
+        let rows: Vec<u8> = (0..20).flat_map(|_| streamed_insert(5, &"x".repeat(10_000))).collect();
+        [stream_start(5, true), streamed_relation(5), rows, stream_stop()].concat()
+    };
+    let cases = [
+        ("a transaction that began before the start", Lsn(500), part(), Lsn(500)),
+        ("a keepalive before it", Lsn(10), [encode::keepalive(Lsn(900), false), part()].concat(), Lsn(900)),
+        (
+            "a keepalive within it",
+            Lsn(10),
+            [stream_start(5, true), encode::keepalive(Lsn(900), false), stream_stop(), part()].concat(),
+            Lsn(900),
+        ),
+    ];
+    for (name, start, sent, from) in cases {
+        let mut rig = unix(Setting { spool: Some(100_000), start, ..Setting::default() });
+        // The reader may be gone before it has taken all of it.
+        drop(rig.server.write_all(&sent).await);
+        assert_eq!(rig.ended().await.unwrap_err().code, "STREAM_SPOOL_FULL", "{name}");
+        let past = [from, Lsn(from.0 + 1)].map(|from| rig.given_up.is_past(from));
+        assert_eq!(past, [false, true], "{name}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_rolled_back_makes_room() {
     let mut rig = unix(Setting { spool: Some(100_000), ..Setting::default() });
